@@ -1,0 +1,24 @@
+//! Bytes addressed by offset: the one seam that every format stands on.
+//!
+//! A container (qcow2), a partition (a [`Window`]), a staging area (an [`Overlay`]) and a host file
+//! (a [`HostFile`]) are all the same thing to a filesystem: [`WriteAt`]. Offsets and lengths are bytes.
+//! Reads take `&self`, writes `&mut self`: many readers, one writer.
+#![forbid(unsafe_code)]
+
+mod error;
+mod extent;
+mod fault;
+mod file;
+mod memory;
+mod overlay;
+mod traits;
+mod window;
+
+pub use error::{Error, ErrorKind, Result};
+pub use extent::{Extent, ExtentKind};
+pub use fault::{Fault, FaultPlan};
+pub use file::HostFile;
+pub use memory::Memory;
+pub use overlay::{Overlay, Record, Spill};
+pub use traits::{ReadAt, SetLen, WriteAt, check_range};
+pub use window::Window;

@@ -1,0 +1,295 @@
+//! Staging: writes are kept as an ordered log and reach the device only when they are committed.
+
+use crate::{Error, Extent, ExtentKind, ReadAt, Result, WriteAt, check_range};
+use std::collections::BTreeMap;
+
+/// One entry of a log of writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// `data` at byte `offset`.
+    Write {
+        /// Byte offset.
+        offset: u64,
+        /// The bytes.
+        data: Vec<u8>,
+    },
+    /// `len` bytes at byte `offset` become zero.
+    Discard {
+        /// Byte offset.
+        offset: u64,
+        /// Length in bytes.
+        len: u64,
+    },
+    /// Everything before is durable before anything after.
+    Barrier,
+    /// The device's length becomes so many bytes.
+    SetLen(u64),
+}
+
+/// What to do with fresh data that does not fit the memory budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spill {
+    /// Once so many bytes are staged, [`WriteAt::write_fresh`] goes straight to the device below: nothing committed
+    /// points there, so its contents are still the old ones.
+    Through {
+        /// Bytes.
+        budget: u64,
+    },
+    /// The device below is never written before the commit: for a dry run.
+    Never,
+}
+
+/// A stretch of the device whose newest contents are in the log.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    len: u64,
+    /// Index of the record and offset in its data; `None` for a discarded stretch.
+    from: Option<(usize, usize)>,
+}
+
+/// A device with a log of staged writes above it. Dropping it drops the log.
+#[derive(Debug)]
+pub struct Overlay<D> {
+    below: D,
+    log: Vec<Record>,
+    pieces: BTreeMap<u64, Piece>,
+    staged: u64,
+    spill: Spill,
+}
+
+impl<D: ReadAt> Overlay<D> {
+    /// An empty log above `below`.
+    pub fn new(below: D, spill: Spill) -> Self {
+        Self { below, log: Vec::new(), pieces: BTreeMap::new(), staged: 0, spill }
+    }
+
+    /// The staged writes, in order.
+    pub fn log(&self) -> &[Record] {
+        &self.log
+    }
+
+    /// Bytes staged in memory.
+    pub fn staged(&self) -> u64 {
+        self.staged
+    }
+
+    /// The device below, without what is staged.
+    pub fn below(&self) -> &D {
+        &self.below
+    }
+
+    /// Drops what is staged and gives the device below back.
+    pub fn discard_all(self) -> D {
+        self.below
+    }
+
+    /// Forgets the index entries inside `start..end`, cutting those that reach out of it.
+    fn cut(&mut self, start: u64, end: u64) {
+        if let Some((&at, &piece)) = self.pieces.range(..start).next_back()
+            && at + piece.len > start
+        {
+            self.pieces.insert(at, Piece { len: start - at, ..piece });
+            if at + piece.len > end {
+                self.pieces.insert(end, tail(piece, end - at));
+            }
+        }
+        let inside: Vec<u64> = self.pieces.range(start..end).map(|(&at, _)| at).collect();
+        for at in inside {
+            let piece = self.pieces.remove(&at).expect("the key was just listed");
+            if at + piece.len > end {
+                self.pieces.insert(end, tail(piece, end - at));
+            }
+        }
+    }
+
+    /// The first piece that ends after `offset`.
+    fn piece_at(&self, offset: u64) -> Option<(u64, Piece)> {
+        let before = self.pieces.range(..=offset).next_back().filter(|(at, piece)| **at + piece.len > offset);
+        before.or_else(|| self.pieces.range(offset..).next()).map(|(&at, &piece)| (at, piece))
+    }
+
+    fn overlaps(&self, offset: u64, len: u64) -> bool {
+        self.piece_at(offset).is_some_and(|(at, _)| at < offset + len)
+    }
+
+    fn stage(&mut self, offset: u64, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
+        self.cut(offset, offset + data.len() as u64);
+        self.pieces.insert(offset, Piece { len: data.len() as u64, from: Some((self.log.len(), 0)) });
+        self.log.push(Record::Write { offset, data: data.to_vec() });
+        self.staged += data.len() as u64;
+    }
+}
+
+fn tail(piece: Piece, skip: u64) -> Piece {
+    Piece { len: piece.len - skip, from: piece.from.map(|(record, at)| (record, at + skip as usize)) }
+}
+
+impl<D: WriteAt> Overlay<D> {
+    /// Replays the log onto the device below, barrier by barrier, and gives it back. On an error the device holds a
+    /// prefix of the log: which state that is depends on who ordered the writes.
+    pub fn commit(mut self) -> Result<D> {
+        for record in std::mem::take(&mut self.log) {
+            match record {
+                Record::Write { offset, data } => self.below.write_at(offset, &data)?,
+                Record::Discard { offset, len } => self.below.discard(offset, len)?,
+                Record::Barrier => self.below.barrier()?,
+                Record::SetLen(len) => {
+                    return Err(Error::with_source(crate::ErrorKind::Unsupported, len, "a staged change of length"));
+                }
+            }
+        }
+        self.below.barrier()?;
+        Ok(self.below)
+    }
+}
+
+impl<D: ReadAt> ReadAt for Overlay<D> {
+    fn len(&self) -> u64 {
+        self.below.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        check_range(offset, buf.len() as u64, self.len())?;
+        let mut done = 0;
+        while done < buf.len() {
+            let at = offset + done as u64;
+            let rest = buf.len() - done;
+            let (len, source) = match self.piece_at(at) {
+                Some((start, piece)) if start <= at => {
+                    let skip = at - start;
+                    (rest.min((piece.len - skip) as usize), Some(tail(piece, skip)))
+                }
+                Some((start, _)) => (rest.min((start - at) as usize), None),
+                None => (rest, None),
+            };
+            let out = &mut buf[done..done + len];
+            match source {
+                None => self.below.read_at(at, out)?,
+                Some(Piece { from: None, .. }) => out.fill(0),
+                Some(Piece { from: Some((record, skip)), .. }) => match &self.log[record] {
+                    Record::Write { data, .. } => out.copy_from_slice(&data[skip..skip + len]),
+                    _ => unreachable!("pieces with a source point at write records"),
+                },
+            }
+            done += len;
+        }
+        Ok(())
+    }
+
+    fn extent_at(&self, offset: u64) -> Result<Extent> {
+        check_range(offset, 1, self.len())?;
+        match self.piece_at(offset) {
+            Some((start, piece)) if start <= offset => {
+                let kind = if piece.from.is_some() { ExtentKind::Data } else { ExtentKind::Zero };
+                Ok(Extent { kind, len: piece.len - (offset - start) })
+            }
+            next => {
+                let below = self.below.extent_at(offset)?;
+                let limit = next.map_or(u64::MAX, |(start, _)| start - offset);
+                Ok(Extent { kind: below.kind, len: below.len.min(limit) })
+            }
+        }
+    }
+}
+
+impl<D: WriteAt> WriteAt for Overlay<D> {
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<()> {
+        check_range(offset, data.len() as u64, self.len())?;
+        self.stage(offset, data);
+        Ok(())
+    }
+
+    fn write_fresh(&mut self, offset: u64, data: &[u8]) -> Result<()> {
+        let len = data.len() as u64;
+        check_range(offset, len, self.len())?;
+        match self.spill {
+            // A range that the log touches must keep its place in the log's order.
+            Spill::Through { budget } if self.staged + len > budget && !self.overlaps(offset, len) => {
+                self.below.write_fresh(offset, data)
+            }
+            _ => {
+                self.stage(offset, data);
+                Ok(())
+            }
+        }
+    }
+
+    fn discard(&mut self, offset: u64, len: u64) -> Result<()> {
+        check_range(offset, len, self.len())?;
+        if len > 0 {
+            self.cut(offset, offset + len);
+            self.pieces.insert(offset, Piece { len, from: None });
+            self.log.push(Record::Discard { offset, len });
+        }
+        Ok(())
+    }
+
+    fn barrier(&mut self) -> Result<()> {
+        if !matches!(self.log.last(), Some(Record::Barrier)) {
+            self.log.push(Record::Barrier);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Memory;
+    use proptest::prelude::*;
+
+    const SIZE: usize = 300;
+
+    proptest! {
+        #[test]
+        fn staged_view_and_committed_device_equal_plain_writes(
+            ops in prop::collection::vec((0..SIZE, 0..80usize, any::<u8>(), 0..4u8), 1..40),
+            budget in 0..400u64,
+        ) {
+            let start: Vec<u8> = (0..SIZE).map(|i| i as u8).collect();
+            let mut plain = Memory::new(start.clone());
+            let mut staged = Overlay::new(Memory::new(start.clone()), Spill::Never);
+            let mut through = Overlay::new(Memory::new(start), Spill::Through { budget });
+            for (offset, len, byte, kind) in ops {
+                let len = len.min(SIZE - offset);
+                let data = vec![byte; len];
+                let at = offset as u64;
+                for device in [&mut plain as &mut dyn WriteAt, &mut staged, &mut through] {
+                    match kind {
+                        0 => device.discard(at, len as u64).unwrap(),
+                        1 => device.barrier().unwrap(),
+                        2 => device.write_fresh(at, &data).unwrap(),
+                        _ => device.write_at(at, &data).unwrap(),
+                    }
+                }
+            }
+            for view in [&staged, &through] {
+                let mut seen = vec![0; SIZE];
+                view.read_at(0, &mut seen).unwrap();
+                prop_assert_eq!(&seen, plain.bytes());
+                let mut at = 0;
+                while at < SIZE as u64 {
+                    let extent = view.extent_at(at).unwrap();
+                    prop_assert!(extent.len > 0 && at + extent.len <= SIZE as u64);
+                    if extent.kind == ExtentKind::Zero {
+                        prop_assert!(seen[at as usize..(at + extent.len) as usize].iter().all(|b| *b == 0));
+                    }
+                    at += extent.len;
+                }
+            }
+            prop_assert_eq!(staged.commit().unwrap(), plain.clone());
+            prop_assert_eq!(through.commit().unwrap(), plain);
+        }
+    }
+
+    #[test]
+    fn nothing_reaches_the_device_before_commit() {
+        let mut overlay = Overlay::new(Memory::zeroed(16), Spill::Never);
+        overlay.write_fresh(0, &[1; 16]).unwrap();
+        overlay.discard(4, 4).unwrap();
+        assert_eq!(overlay.discard_all(), Memory::zeroed(16));
+    }
+}

@@ -1,0 +1,167 @@
+//! The one error of the library: what kind of failure, where, and why.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The result of every operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Whose fault a failure is, and what a caller may do about it. Stable: match on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller asked for something that makes no sense.
+    Usage,
+    /// No file, directory, partition or user of that name.
+    NotFound,
+    /// Something of that name is there already.
+    Exists,
+    /// A path component that must be a directory is none.
+    NotADirectory,
+    /// A directory stands where a file was expected.
+    IsADirectory,
+    /// A directory to be removed has entries.
+    NotEmpty,
+    /// More symbolic links on the way than a kernel would follow.
+    Loop,
+    /// A path, name or value that no guest could have, or that leaves the guest.
+    Invalid,
+    /// Refused because going on could lose data or reveal the host's.
+    Refused,
+    /// The image uses a feature that is not supported; the text names it.
+    Unsupported,
+    /// Somebody else is using the image.
+    Busy,
+    /// The filesystem, or the disk below, is full.
+    NoSpace,
+    /// The image contradicts itself; the source says where.
+    Corrupt,
+    /// What was written does not read back as it was meant; nothing was committed.
+    Differs,
+    /// The host failed to read or write.
+    Io,
+    /// A configured limit would be exceeded.
+    Limit,
+}
+
+/// Where a failure happened. Prints as `disk.qcow2, partition 2 (ext4), /etc/shadow`; unknown parts are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The image on the host.
+    pub image: Option<PathBuf>,
+    /// The partition or device inside it, as text.
+    pub volume: Option<String>,
+    /// The path inside the guest, raw bytes.
+    pub path: Option<Vec<u8>>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let image = self.image.as_ref().map(|path| path.display().to_string());
+        let path = self.path.as_ref().map(|path| path.escape_ascii().to_string());
+        let parts: Vec<String> = [image, self.volume.clone(), path].into_iter().flatten().collect();
+        f.write_str(&parts.join(", "))
+    }
+}
+
+/// A failed operation.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    place: Box<Place>,
+    message: String,
+    hint: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// A failure of `kind`; `message` is lower case, without a full stop, with the offending value in it.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, place: Box::default(), message: message.into(), hint: None, source: None }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Adds what the user can do, printed as a line of its own.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Names the image, unless a deeper layer did.
+    #[must_use]
+    pub fn in_image(mut self, image: impl Into<PathBuf>) -> Self {
+        self.place.image.get_or_insert_with(|| image.into());
+        self
+    }
+
+    /// Names the partition or device, unless a deeper layer did.
+    #[must_use]
+    pub fn in_volume(mut self, volume: impl Into<String>) -> Self {
+        self.place.volume.get_or_insert_with(|| volume.into());
+        self
+    }
+
+    /// Names the path inside the guest, unless a deeper layer did.
+    #[must_use]
+    pub fn at_path(mut self, path: impl AsRef<[u8]>) -> Self {
+        self.place.path.get_or_insert_with(|| path.as_ref().to_vec());
+        self
+    }
+
+    /// What kind of failure.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Where.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The message without place, source and hint.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What the user can do about it.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self.place != Place::default() {
+            write!(f, "{}: ", self.place)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+impl From<nomount_block::Error> for Error {
+    fn from(error: nomount_block::Error) -> Self {
+        use nomount_block::ErrorKind as Block;
+        let kind = match error.kind() {
+            Block::ReadOnly => ErrorKind::Refused,
+            Block::NoSpace => ErrorKind::NoSpace,
+            Block::OutOfBounds | Block::Corrupt => ErrorKind::Corrupt,
+            Block::Unsupported => ErrorKind::Unsupported,
+            Block::Limit => ErrorKind::Limit,
+            _ => ErrorKind::Io,
+        };
+        Self::new(kind, "the image cannot be accessed").caused_by(error)
+    }
+}

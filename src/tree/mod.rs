@@ -1,0 +1,164 @@
+//! A tree of files inside an image, as operations see it, whatever the filesystem.
+
+mod path;
+
+pub use path::{GuestPath, MAX_NAME, MAX_PATH};
+
+use crate::error::Result;
+use std::fmt::Debug;
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Symlink,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+}
+
+/// A point in time: seconds since 1970 (negative before) and nanoseconds below 10^9.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time {
+    /// Seconds.
+    pub sec: i64,
+    /// Nanoseconds.
+    pub nsec: u32,
+}
+
+/// What is known of a file without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: FileKind,
+    /// Inode number; 0 where the filesystem has none.
+    pub ino: u64,
+    /// Permission bits, at most 0o7777.
+    pub mode: u32,
+    /// Number of names.
+    pub links: u64,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Length in bytes.
+    pub size: u64,
+    /// Allocated bytes in units of 512, as st_blocks.
+    pub blocks: u64,
+    /// Device number (major, minor) of a device file.
+    pub device: Option<(u32, u32)>,
+    /// Last access.
+    pub atime: Time,
+    /// Last change of contents.
+    pub mtime: Time,
+    /// Last change of the inode.
+    pub ctime: Time,
+    /// Birth, where the filesystem keeps it.
+    pub btime: Option<Time>,
+}
+
+/// One name in a directory. `.` and `..` are never listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name, raw bytes: from an image, never to be trusted as a host path or printed raw.
+    pub name: Vec<u8>,
+    /// What it stands for.
+    pub kind: FileKind,
+    /// Inode number; 0 where the filesystem has none.
+    pub ino: u64,
+}
+
+/// Changes of a file's attributes; `None` leaves one as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SetAttr {
+    /// Permission bits, at most 0o7777.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Last access.
+    pub atime: Option<Time>,
+    /// Last change of contents.
+    pub mtime: Option<Time>,
+}
+
+/// What to create under a new name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewNode {
+    /// An empty regular file.
+    File,
+    /// An empty directory.
+    Dir,
+    /// A symbolic link to these bytes.
+    Symlink(Vec<u8>),
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character device (major, minor).
+    CharDevice(u32, u32),
+    /// A block device (major, minor).
+    BlockDevice(u32, u32),
+}
+
+/// An extended attribute: full name (`user.x`, `security.selinux`) and value.
+pub type Xattr = (Vec<u8>, Vec<u8>);
+
+/// A mark to which a tree can be taken back. Marks nest: rolling back to one drops later ones.
+#[derive(Debug)]
+pub struct Savepoint(pub u64);
+
+/// A tree of files that operations read and change.
+///
+/// No method follows symbolic links, in no component: [`resolve`](crate::tree) does, inside the guest. A parent that
+/// is missing is [`NotFound`](crate::ErrorKind::NotFound), one that is no directory is
+/// [`NotADirectory`](crate::ErrorKind::NotADirectory). Changes are staged: nothing is durable before the session
+/// commits. Times come from the clock that the tree was opened with.
+pub trait FileTree: Debug {
+    /// What is at `path`.
+    fn stat(&self, path: &GuestPath) -> Result<Stat>;
+
+    /// Reads a regular file at byte `offset`; short only at its end. Returns how many bytes.
+    fn read_at(&self, path: &GuestPath, offset: u64, buf: &mut [u8]) -> Result<usize>;
+
+    /// The target of a symbolic link.
+    fn read_link(&self, path: &GuestPath) -> Result<Vec<u8>>;
+
+    /// The names in a directory, in the order the filesystem has them.
+    fn entries(&self, path: &GuestPath) -> Result<Vec<Entry>>;
+
+    /// Extended attributes, sorted by name.
+    fn xattrs(&self, path: &GuestPath) -> Result<Vec<Xattr>>;
+
+    /// Creates something new; `attr` wins over what would be inherited. Without a mode: 0644 for files, 0755 for
+    /// directories; without owners: 0, or the parent's group when the parent is set-gid.
+    fn create(&mut self, path: &GuestPath, node: NewNode, attr: SetAttr) -> Result<()>;
+
+    /// Replaces the contents of a regular file. Inode, owner, mode, extended attributes and other names stay.
+    fn write_file(&mut self, path: &GuestPath, contents: &[u8]) -> Result<()>;
+
+    /// Adds to the end of a regular file.
+    fn append_file(&mut self, path: &GuestPath, contents: &[u8]) -> Result<()>;
+
+    /// Changes attributes.
+    fn set_attr(&mut self, path: &GuestPath, attr: SetAttr) -> Result<()>;
+
+    /// Sets or, with `None`, removes an extended attribute.
+    fn set_xattr(&mut self, path: &GuestPath, name: &[u8], value: Option<&[u8]>) -> Result<()>;
+
+    /// Marks the state now.
+    fn savepoint(&mut self) -> Savepoint;
+
+    /// Takes everything back that happened since the mark.
+    fn rollback(&mut self, savepoint: Savepoint);
+}
