@@ -1,1 +1,39 @@
+//! ext2, ext3 and ext4: reading and writing a filesystem on a block device, without a kernel.
+//!
+//! [`Filesystem::open`] reads; [`Filesystem::open_for_write`] changes. Changes gather in memory and become visible
+//! together with [`Filesystem::commit`], whose write order survives a crash at any point. Sources: the kernel's
+//! Documentation/filesystems/ext4, cited in the modules by the names of its sections.
 #![forbid(unsafe_code)]
+
+mod alloc;
+mod checksum;
+mod commit;
+mod create;
+mod dir;
+mod error;
+mod features;
+mod file;
+mod fs;
+mod geometry;
+mod group;
+mod info;
+mod inode;
+mod journal;
+mod map;
+mod orphan;
+pub mod raw;
+mod time;
+mod xattr;
+
+pub use commit::Committed;
+pub use create::{Attrs, New};
+pub use dir::{DirEntry, MAX_NAME};
+pub use error::{Corrupt, Error, Result};
+pub use features::{Features, compat, incompat, ro_compat};
+pub use fs::{Filesystem, Options};
+pub use geometry::{BlockNr, FileBlock, Geometry, GroupNr, SUPERBLOCK_LEN, SUPERBLOCK_OFFSET, probe};
+pub use group::Group;
+pub use info::Info;
+pub use inode::{FileType, Inode, ROOT_INO};
+pub use map::Run;
+pub use time::Time;

@@ -1,0 +1,318 @@
+//! Opening for writing, and making a change durable: who is written when, and why any crash leaves old or new.
+
+use crate::error::{Error, Result};
+use crate::features::{compat, incompat, ro_compat};
+use crate::fs::{Filesystem, Options};
+use crate::geometry::{BlockNr, STATE_ERROR, STATE_VALID, SUPERBLOCK_LEN, superblock_checksum};
+use crate::group::{BLOCK_UNINIT, INODE_UNINIT, bit};
+use crate::journal::Journal;
+use crate::raw::Superblock;
+use nomount_block::WriteAt;
+use std::sync::Arc;
+use zerocopy::IntoBytes;
+
+/// Blocks larger than this are read but not written.
+const MAX_WRITE_BLOCK: u32 = 4096;
+/// `s_creator_os` of the Hurd, whose inodes use some fields otherwise.
+const OS_HURD: u32 = 1;
+
+/// What a commit wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Blocks that the state before did not read: written in place, ahead of everything.
+    pub in_place: usize,
+    /// Blocks that it read: protected by the journal, where there is one.
+    pub protected: usize,
+    /// Whether a journal protected them.
+    pub journaled: bool,
+}
+
+impl Committed {
+    /// Whether there was anything to write.
+    pub fn is_empty(&self) -> bool {
+        self.in_place + self.protected == 0
+    }
+}
+
+impl<D: WriteAt> Filesystem<D> {
+    /// Opens a filesystem for changes. A journal that needs recovery is replayed onto the device and its orphans are
+    /// processed as part of the change; a device that stages writes shows them with the commit.
+    pub fn open_for_write(device: D, options: Options) -> Result<Self> {
+        let mut fs = Self::open(device, options)?;
+        fs.require_writable()?;
+        let dirty = fs.geo.features.incompat(incompat::RECOVER);
+        if dirty {
+            fs.apply_replay()?;
+        } else {
+            fs.skip_stale_log()?;
+        }
+        fs.writable = true;
+        fs.process_orphans()?;
+        Ok(fs)
+    }
+
+    /// Fails, saying why, where this filesystem is not written.
+    fn require_writable(&self) -> Result<()> {
+        let sb = &self.state.sb;
+        self.geo.features.require_writable()?;
+        if self.geo.block_size > MAX_WRITE_BLOCK {
+            return Err(Error::ReadOnly(format!("blocks of {} bytes are not written", self.geo.block_size)));
+        }
+        if sb.s_rev_level.get() == 0 {
+            return Err(Error::ReadOnly("revision 0 is not written".into()));
+        }
+        if sb.s_creator_os.get() == OS_HURD {
+            return Err(Error::ReadOnly("it was made for GNU/Hurd".into()));
+        }
+        if sb.s_state.get() & STATE_ERROR != 0 {
+            return Err(Error::ReadOnly("it records errors; run e2fsck first".into()));
+        }
+        if sb.s_state.get() & STATE_VALID == 0 && !self.geo.features.compat(compat::HAS_JOURNAL) {
+            return Err(Error::ReadOnly("it was not cleanly unmounted and has no journal; run e2fsck first".into()));
+        }
+        if !self.geo.features.incompat(incompat::FILETYPE) {
+            return Err(Error::ReadOnly("feature filetype is missing".into()));
+        }
+        Ok(())
+    }
+
+    /// Writes what the log has newer home, as a kernel does when it mounts: all but the superblock, then the
+    /// superblock (still saying that recovery is needed), then the empty log. Repeating it after a crash is harmless.
+    fn apply_replay(&mut self) -> Result<()> {
+        let size = u64::from(self.geo.block_size);
+        let (sb_block, _) = self.superblock_place();
+        let copies = std::mem::take(&mut self.replayed);
+        let mut bytes = vec![0; self.block_size()];
+        for (&block, copy) in copies.iter().filter(|(block, _)| **block != sb_block) {
+            copy.read(self, &mut bytes)?;
+            self.device.write_at(block * size, &bytes)?;
+        }
+        self.device.barrier()?;
+        if let Some(copy) = copies.get(&sb_block) {
+            copy.read(self, &mut bytes)?;
+            self.device.write_at(sb_block * size, &bytes)?;
+            self.device.barrier()?;
+        }
+        self.clear_cache();
+        let journal = self.journal.clone().expect("a filesystem that needs recovery has a journal");
+        self.write_journal_superblock(&journal, 0, journal.sb.s_sequence.get())?;
+        self.device.barrier()?;
+        Ok(())
+    }
+
+    /// A log that is not empty although no recovery is needed is ignored by kernels; its sequence numbers must not
+    /// be used again.
+    fn skip_stale_log(&mut self) -> Result<()> {
+        if let Some(journal) = self.journal.clone().filter(|journal| journal.sb.s_start.get() != 0) {
+            let (_, next_sequence) = journal.recover(self)?;
+            self.journal = Some(journal.recovered(next_sequence));
+        }
+        Ok(())
+    }
+
+    fn write_journal_superblock(&mut self, journal: &Journal, start: u32, sequence: u32) -> Result<()> {
+        let sb = journal.superblock(start, sequence);
+        let at = journal.block(0) * u64::from(self.geo.block_size);
+        self.device.write_at(at, sb.as_bytes())?;
+        Ok(())
+    }
+
+    /// Whether the committed state reads a block. What it does not read may be written at any time.
+    fn committed_reads(&self, block: BlockNr) -> bool {
+        for state in self.state.groups.values() {
+            let group = &state.group;
+            if block == group.block_bitmap {
+                return state.committed_flags & BLOCK_UNINIT == 0;
+            }
+            if block == group.inode_bitmap {
+                return state.committed_flags & INODE_UNINIT == 0;
+            }
+            let table_end = group.inode_table + u64::from(self.geo.itable_blocks());
+            if self.geo.group_csum() && (group.inode_table..table_end).contains(&block) {
+                let uninit = state.committed_flags & INODE_UNINIT != 0;
+                let unused = if uninit { self.geo.inodes_per_group } else { state.committed_unused };
+                let used = self.geo.inodes_per_group - unused;
+                let first_in_block = (block - group.inode_table) * u64::from(self.geo.inodes_per_block());
+                return first_in_block < u64::from(used);
+            }
+        }
+        let (number, index) = self.geo.group_of_block(block);
+        let bits = self.state.groups.get(&number).and_then(|state| state.blocks.as_ref());
+        bits.is_none_or(|bits| bit(&bits.committed, index))
+    }
+
+    /// Makes everything changed since the last commit durable and visible together. Writes nothing when nothing
+    /// changed.
+    pub fn commit(&mut self) -> Result<Committed> {
+        if self.half_done {
+            return Err(Error::HalfDone);
+        }
+        let recovering = self.geo.features.incompat(incompat::RECOVER);
+        self.store_groups()?;
+        let (sb_block, _) = self.superblock_place();
+        let old_sb = self.committed_superblock()?;
+        if self.state.dirty.is_empty() && !recovering && old_sb.as_bytes() == self.state.sb.as_bytes() {
+            return Ok(Committed::default());
+        }
+        let now = self.options.now.sec.max(0) as u64;
+        self.state.sb.s_wtime.set(now as u32);
+        self.state.sb.s_wtime_hi = (now >> 32) as u8;
+
+        let mut all: Vec<(BlockNr, Arc<Vec<u8>>)> =
+            self.state.dirty.iter().map(|(block, bytes)| (*block, Arc::clone(bytes))).collect();
+        all.sort_by_key(|(block, _)| *block);
+        let (protected, in_place): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .filter(|(block, _)| *block != sb_block)
+            .partition(|(block, _)| self.committed_reads(*block));
+        let result =
+            Committed { in_place: in_place.len(), protected: protected.len() + 1, journaled: self.journal.is_some() };
+        match self.journal.clone() {
+            Some(journal) => self.commit_journaled(journal, &old_sb, &in_place, protected)?,
+            None => self.commit_plain(&old_sb, &in_place, &protected)?,
+        }
+        self.settle();
+        Ok(result)
+    }
+
+    /// With a journal. Every crash is recovered by whoever replays the log next:
+    ///
+    /// 1. The old superblock, saying that recovery is needed. The log is empty: a replay does nothing, state is old.
+    /// 2. Blocks that the old state does not read, and the transaction in a log that is still marked empty: old.
+    /// 3. The log's superblock, pointing at the transaction, which is durable since 2. One write, its meaning within
+    ///    512 bytes: **the commit point**. Before it old, from here on new, because a replay writes every block that
+    ///    the two states read differently.
+    /// 4. The same blocks at home. A torn one is mended by the replay. The superblock goes last of them, because it
+    ///    is read before the replay and must fit the descriptors; it still says that recovery is needed.
+    /// 5. The log marked empty: all of it is at home.
+    /// 6. The superblock without the flag.
+    ///
+    /// The superblock is read before any replay, so the two writes of it alone (1 and 6) must not tear within its
+    /// 1024 bytes: nothing else is pending then, and either state of the flag is right.
+    fn commit_journaled(
+        &mut self,
+        journal: Journal,
+        old_sb: &Superblock,
+        in_place: &[(BlockNr, Arc<Vec<u8>>)],
+        mut protected: Vec<(BlockNr, Arc<Vec<u8>>)>,
+    ) -> Result<()> {
+        let journal = journal.prepared(self.geo.metadata_csum(), self.geo.features.incompat(incompat::BIT64));
+        let tid = journal.sb.s_sequence.get().wrapping_add(1);
+        let (sb_block, _) = self.superblock_place();
+        let new_sb = self.state.sb.clone();
+        let staged_sb = self.superblock_block(&new_sb, true)?;
+        protected.push((sb_block, Arc::new(staged_sb)));
+        // Built first: a change that does not fit the log fails before anything is written.
+        let log = journal.transaction(tid, &protected, self.block_size(), self.options.now)?;
+
+        self.write_superblock(old_sb, true)?;
+        self.device.barrier()?;
+
+        let size = u64::from(self.geo.block_size);
+        for (block, bytes) in in_place {
+            self.device.write_fresh(block * size, bytes)?;
+        }
+        for (block, bytes) in &log {
+            self.device.write_at(block * size, bytes)?;
+        }
+        self.device.barrier()?;
+
+        self.write_journal_superblock(&journal, journal.first(), tid)?;
+        self.device.barrier()?;
+
+        for (block, bytes) in protected.iter().filter(|(block, _)| *block != sb_block) {
+            self.device.write_at(block * size, bytes)?;
+        }
+        self.device.barrier()?;
+        self.write_superblock(&new_sb, true)?;
+        self.device.barrier()?;
+
+        self.write_journal_superblock(&journal, 0, tid.wrapping_add(1))?;
+        self.device.barrier()?;
+
+        self.write_superblock(&new_sb, false)?;
+        self.device.barrier()?;
+        self.journal = Some(journal.recovered(tid.wrapping_add(1)));
+        Ok(())
+    }
+
+    /// Without a journal there is no commit point of the filesystem's own: what calls this must protect the writes
+    /// between the first barrier and the last (a redo file, a container that switches at once). The flag that says
+    /// "clean" is down meanwhile, so that software that knows nothing of that checks the filesystem first.
+    fn commit_plain(
+        &mut self,
+        old_sb: &Superblock,
+        in_place: &[(BlockNr, Arc<Vec<u8>>)],
+        protected: &[(BlockNr, Arc<Vec<u8>>)],
+    ) -> Result<()> {
+        let size = u64::from(self.geo.block_size);
+        for (block, bytes) in in_place {
+            self.device.write_fresh(block * size, bytes)?;
+        }
+        self.device.barrier()?;
+        let mut unclean = old_sb.clone();
+        unclean.s_state.set(old_sb.s_state.get() & !STATE_VALID);
+        self.write_superblock(&unclean, false)?;
+        self.device.barrier()?;
+        for (block, bytes) in protected {
+            self.device.write_at(block * size, bytes)?;
+        }
+        self.device.barrier()?;
+        let new_sb = self.state.sb.clone();
+        self.write_superblock(&new_sb, false)?;
+        self.device.barrier()?;
+        Ok(())
+    }
+
+    /// The superblock as it is on the device, or would be after recovery.
+    fn committed_superblock(&self) -> Result<Superblock> {
+        let (block, offset) = self.superblock_place();
+        let bytes = self.read_block(block)?;
+        let sb = zerocopy::FromBytes::read_from_bytes(&bytes[offset..offset + SUPERBLOCK_LEN]);
+        Ok(sb.expect("the slice has the superblock's size"))
+    }
+
+    /// The block that holds the primary superblock, with `sb` in it: recovery flag as asked, checksum right.
+    fn superblock_block(&self, sb: &Superblock, recover: bool) -> Result<Vec<u8>> {
+        let mut sb = sb.clone();
+        let flags = sb.s_feature_incompat.get();
+        sb.s_feature_incompat.set(if recover { flags | incompat::RECOVER } else { flags & !incompat::RECOVER });
+        if self.geo.features.ro_compat(ro_compat::METADATA_CSUM) {
+            let sum = superblock_checksum(&sb);
+            sb.s_checksum.set(sum);
+        }
+        let (block, offset) = self.superblock_place();
+        let mut bytes = self.read_block(block)?.to_vec();
+        bytes[offset..offset + SUPERBLOCK_LEN].copy_from_slice(sb.as_bytes());
+        Ok(bytes)
+    }
+
+    /// Writes it with the whole block around it: one aligned write.
+    fn write_superblock(&mut self, sb: &Superblock, recover: bool) -> Result<()> {
+        let bytes = self.superblock_block(sb, recover)?;
+        let (block, _) = self.superblock_place();
+        self.device.write_at(block * u64::from(self.geo.block_size), &bytes)?;
+        Ok(())
+    }
+
+    /// What was new is the committed state now.
+    fn settle(&mut self) {
+        self.state.dirty.clear();
+        self.savepoints.clear();
+        self.clear_cache();
+        for state in self.state.groups.values_mut() {
+            state.committed_flags = state.group.flags;
+            state.committed_unused = state.group.itable_unused;
+            for bits in [&mut state.blocks, &mut state.inodes].into_iter().flatten() {
+                bits.committed = Arc::clone(&bits.current);
+            }
+        }
+        let flags = self.state.sb.s_feature_incompat.get() & !incompat::RECOVER;
+        self.state.sb.s_feature_incompat.set(flags);
+        self.geo.features.incompat = flags;
+        if self.geo.metadata_csum() {
+            let sum = superblock_checksum(&self.state.sb);
+            self.state.sb.s_checksum.set(sum);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! New inodes, and the attributes of existing ones.
+
+use crate::checksum::crc32c;
+use crate::error::{Error, Result};
+use crate::features::{incompat, ro_compat};
+use crate::file::FAST_SYMLINK;
+use crate::fs::Filesystem;
+use crate::inode::{FileType, Inode, flags};
+use crate::map::FileMap;
+use crate::time::Time;
+use nomount_block::WriteAt;
+
+const S_ISGID: u16 = 0o2000;
+/// The most links an inode counts (EXT4_LINK_MAX).
+const LINK_MAX: u16 = 65000;
+/// The longest target of a symbolic link, as PATH_MAX of Linux without its NUL.
+const MAX_TARGET: usize = 4095;
+
+/// What to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum New<'a> {
+    /// An empty regular file.
+    File,
+    /// An empty directory.
+    Dir,
+    /// A symbolic link to these bytes.
+    Symlink(&'a [u8]),
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character device with major and minor number.
+    CharDevice(u32, u32),
+    /// A block device with major and minor number.
+    BlockDevice(u32, u32),
+}
+
+impl New<'_> {
+    fn file_type(&self) -> FileType {
+        match self {
+            Self::File => FileType::Regular,
+            Self::Dir => FileType::Directory,
+            Self::Symlink(_) => FileType::Symlink,
+            Self::Fifo => FileType::Fifo,
+            Self::Socket => FileType::Socket,
+            Self::CharDevice(..) => FileType::CharDevice,
+            Self::BlockDevice(..) => FileType::BlockDevice,
+        }
+    }
+}
+
+/// Attributes to give or change; `None` leaves one as it is, or as it would be inherited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attrs {
+    /// Permission bits, at most 0o7777.
+    pub mode: Option<u16>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Last access.
+    pub atime: Option<Time>,
+    /// Last change of contents.
+    pub mtime: Option<Time>,
+}
+
+impl<D: WriteAt> Filesystem<D> {
+    /// Stores an inode in its table, with a new checksum.
+    pub(crate) fn put_inode(&mut self, mut inode: Inode) -> Result<()> {
+        inode.update_checksum(&self.geo);
+        let (block, offset) = self.inode_place(inode.ino())?;
+        self.block_mut(block)?[offset..offset + inode.bytes().len()].copy_from_slice(inode.bytes());
+        Ok(())
+    }
+
+    /// Fails for inodes that a kernel would not let anyone change.
+    pub(crate) fn refuse_protected(&self, inode: &Inode) -> Result<()> {
+        if !self.writable {
+            return Err(Error::ReadOnly("it was opened for reading".into()));
+        }
+        let known = [
+            (flags::IMMUTABLE, "has the immutable attribute (chattr +i)"),
+            (flags::APPEND, "has the append-only attribute (chattr +a)"),
+            (flags::VERITY, "is protected by fs-verity"),
+            (flags::ENCRYPT, "is encrypted"),
+            (flags::CASEFOLD, "is case-folded"),
+            (flags::INLINE_DATA, "is stored inline"),
+        ];
+        match known.iter().find(|(flag, _)| inode.has_flag(*flag)) {
+            Some((_, why)) => Err(Error::ReadOnly(format!("{} {why}", inode.place()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Creates something new under a name that is free. Returns its inode number.
+    pub fn create(&mut self, parent: u32, name: &[u8], new: &New<'_>, attrs: Attrs) -> Result<u32> {
+        let mut dir = self.dir_inode(parent)?;
+        self.refuse_protected(&dir)?;
+        crate::dir::check_name(name)?;
+        if self.lookup_in(&dir, name)?.is_some() {
+            return Err(Error::Exists);
+        }
+        let file_type = new.file_type();
+        if file_type == FileType::Directory {
+            self.check_subdirs(&dir)?;
+        }
+        if let New::Symlink(target) = new {
+            self.check_target(target)?;
+        }
+        self.changing(|fs| fs.create_checked(&mut dir, name, new, attrs))
+    }
+
+    fn create_checked(&mut self, dir: &mut Inode, name: &[u8], new: &New<'_>, attrs: Attrs) -> Result<u32> {
+        let file_type = new.file_type();
+        let ino = self.alloc_inode(dir.ino(), file_type == FileType::Directory)?;
+        let mut inode = self.fresh_inode(ino, dir, file_type, attrs);
+        match new {
+            New::File => self.store_map(&mut inode, &FileMap::default(), 0)?,
+            New::Dir => {
+                self.store_map(&mut inode, &FileMap::default(), 0)?;
+                self.init_dir(&mut inode, dir.ino())?;
+                self.count_subdir(dir);
+            }
+            New::Symlink(target) => self.set_target(&mut inode, target)?,
+            New::CharDevice(major, minor) | New::BlockDevice(major, minor) => inode.set_device(*major, *minor),
+            New::Fifo | New::Socket => {}
+        }
+        self.put_inode(inode)?;
+        self.add_entry(dir, name, ino, file_type)?;
+        let now = self.options.now;
+        dir.set_mtime(now);
+        dir.set_ctime(now);
+        self.put_inode(dir.clone())?;
+        Ok(ino)
+    }
+
+    /// An inode with everything but its contents.
+    fn fresh_inode(&mut self, ino: u32, dir: &Inode, file_type: FileType, attrs: Attrs) -> Inode {
+        let mut inode = Inode::new_zeroed(ino, self.geo.inode_size);
+        let is_dir = file_type == FileType::Directory;
+        let set_gid = dir.mode() & S_ISGID != 0;
+        let mode = attrs.mode.unwrap_or(match file_type {
+            FileType::Directory => 0o755,
+            FileType::Symlink => 0o777,
+            _ => 0o644,
+        });
+        let inherited = if set_gid && is_dir { S_ISGID } else { 0 };
+        let gid = attrs.gid.unwrap_or(if set_gid { dir.gid() } else { 0 });
+        inode.base_mut().i_mode.set(file_type.mode_bits() | mode & 0o7777 | inherited);
+        inode.set_owner(attrs.uid.unwrap_or(0), gid);
+        inode.base_mut().i_links_count.set(if is_dir { 2 } else { 1 });
+        let kept = match file_type {
+            FileType::Directory => flags::INHERITED,
+            FileType::Regular => flags::INHERITED & !flags::DIR_ONLY,
+            _ => flags::INHERITED & flags::OTHER_KEPT,
+        };
+        inode.base_mut().i_flags.set(dir.flags() & kept);
+        self.state.new_inodes += 1;
+        let generation = crc32c(self.options.seed, &[ino.to_le_bytes(), self.state.new_inodes.to_le_bytes()].concat());
+        inode.base_mut().i_generation.set(generation);
+        let extra = self.extra_isize();
+        if let Some(fields) = inode.extra_mut() {
+            fields.i_extra_isize.set(extra);
+        }
+        let extents = self.geo.features.incompat(incompat::EXTENTS);
+        inode.set_flag(flags::EXTENTS, extents && matches!(file_type, FileType::Regular | FileType::Directory));
+        let now = self.options.now;
+        inode.set_atime(attrs.atime.unwrap_or(now));
+        inode.set_mtime(attrs.mtime.unwrap_or(now));
+        inode.set_ctime(now);
+        inode.set_crtime(now);
+        inode
+    }
+
+    /// How many bytes of a new inode after the first 128 are for fixed fields.
+    fn extra_isize(&self) -> u16 {
+        const FIELDS: u16 = 32;
+        let room = self.geo.inode_size - 128;
+        let wanted = if self.geo.features.ro_compat(ro_compat::EXTRA_ISIZE) {
+            let sb = &self.state.sb;
+            FIELDS.max(sb.s_want_extra_isize.get()).max(sb.s_min_extra_isize.get())
+        } else {
+            FIELDS
+        };
+        if wanted <= room && wanted % 4 == 0 { wanted } else { FIELDS.min(room) }
+    }
+
+    fn check_target(&self, target: &[u8]) -> Result<()> {
+        let longest = MAX_TARGET.min(self.block_size() - 1);
+        if target.is_empty() || target.len() > longest || target.contains(&0) {
+            let detail = format!("a symbolic link's target of {} bytes, 1 to {longest} are possible", target.len());
+            return Err(Error::Invalid(detail));
+        }
+        Ok(())
+    }
+
+    fn set_target(&mut self, inode: &mut Inode, target: &[u8]) -> Result<()> {
+        if target.len() <= FAST_SYMLINK {
+            inode.base_mut().i_block[..target.len()].copy_from_slice(target);
+        } else {
+            inode.set_flag(flags::EXTENTS, self.geo.features.incompat(incompat::EXTENTS));
+            let mut map = FileMap::default();
+            let terminated = [target, b"\0"].concat();
+            self.replace_tail(inode, &mut map, 0, &terminated)?;
+            let goal = map.runs[0].block;
+            self.store_map(inode, &map, goal)?;
+        }
+        inode.set_size(target.len() as u64);
+        Ok(())
+    }
+
+    /// Fails when a directory cannot count one more subdirectory.
+    fn check_subdirs(&self, dir: &Inode) -> Result<()> {
+        let counts_on = self.geo.features.ro_compat(ro_compat::DIR_NLINK);
+        if dir.links() >= LINK_MAX && !(counts_on && dir.has_flag(flags::INDEX)) {
+            return Err(Error::TooManyLinks(LINK_MAX.into()));
+        }
+        Ok(())
+    }
+
+    /// One more link for a new subdirectory's `..`; beyond the limit the count becomes 1, which means "many".
+    fn count_subdir(&self, dir: &mut Inode) {
+        let links = dir.links();
+        if links == 1 {
+            return;
+        }
+        let next = if links >= LINK_MAX { 1 } else { links + 1 };
+        dir.base_mut().i_links_count.set(next);
+    }
+
+    /// Changes attributes.
+    pub fn set_attrs(&mut self, ino: u32, attrs: Attrs) -> Result<()> {
+        let mut inode = self.live_inode(ino)?;
+        self.refuse_protected(&inode)?;
+        if let Some(mode) = attrs.mode {
+            let mode = inode.mode() & !0o7777 | mode & 0o7777;
+            inode.base_mut().i_mode.set(mode);
+        }
+        let (uid, gid) = (attrs.uid.unwrap_or(inode.uid()), attrs.gid.unwrap_or(inode.gid()));
+        inode.set_owner(uid, gid);
+        if let Some(time) = attrs.atime {
+            inode.set_atime(time);
+        }
+        if let Some(time) = attrs.mtime {
+            inode.set_mtime(time);
+        }
+        let now = self.options.now;
+        inode.set_ctime(now);
+        self.put_inode(inode)
+    }
+}

@@ -1,0 +1,412 @@
+//! Block groups: descriptors and bitmaps, read lazily, verified when read, written back at commit.
+
+use crate::checksum::{crc16, crc32c};
+use crate::error::{Result, bad_checksum, corrupt};
+use crate::features::incompat;
+use crate::fs::Filesystem;
+use crate::geometry::{BlockNr, GroupNr};
+use crate::raw::GroupDesc;
+use nomount_block::ReadAt;
+use std::sync::Arc;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Flexible groups larger than this are not searched for neighbours' metadata: mke2fs makes 16 groups.
+const MAX_LOG_FLEX: u32 = 8;
+
+/// `bg_flags`.
+pub(crate) const INODE_UNINIT: u16 = 1;
+pub(crate) const BLOCK_UNINIT: u16 = 2;
+pub(crate) const INODE_ZEROED: u16 = 4;
+
+/// A bitmap as the committed state has it and as the change in progress does. A bit free in only one of them may
+/// not be allocated: what the committed state uses must not be overwritten.
+#[derive(Debug, Clone)]
+pub(crate) struct Bits {
+    pub committed: Arc<Vec<u8>>,
+    pub current: Arc<Vec<u8>>,
+}
+
+pub(crate) fn bit(bits: &[u8], index: u32) -> bool {
+    bits[index as usize / 8] & (1 << (index % 8)) != 0
+}
+
+pub(crate) fn set_bit(bits: &mut [u8], index: u32, on: bool) {
+    let mask = 1 << (index % 8);
+    let byte = &mut bits[index as usize / 8];
+    *byte = if on { *byte | mask } else { *byte & !mask };
+}
+
+impl Bits {
+    fn new(bytes: Vec<u8>) -> Self {
+        let bytes = Arc::new(bytes);
+        Self { committed: Arc::clone(&bytes), current: bytes }
+    }
+
+    /// Whether the bit is free now and was free before the change.
+    pub fn is_free(&self, index: u32) -> bool {
+        !bit(&self.committed, index) && !bit(&self.current, index)
+    }
+
+    pub fn set(&mut self, index: u32, on: bool) {
+        let bits: &mut Vec<u8> = Arc::make_mut(&mut self.current);
+        set_bit(bits, index, on);
+    }
+
+    pub fn changed(&self) -> bool {
+        !Arc::ptr_eq(&self.committed, &self.current) && self.committed != self.current
+    }
+}
+
+/// A group that a change has touched.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupState {
+    pub group: Group,
+    /// Flags and unused mark of the committed state: they tell what it never reads.
+    pub committed_flags: u16,
+    pub committed_unused: u32,
+    pub blocks: Option<Bits>,
+    pub inodes: Option<Bits>,
+}
+
+/// A descriptor, with the halves of its numbers joined.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Its number.
+    pub number: GroupNr,
+    /// Block of the block bitmap.
+    pub block_bitmap: BlockNr,
+    /// Block of the inode bitmap.
+    pub inode_bitmap: BlockNr,
+    /// First block of the inode table.
+    pub inode_table: BlockNr,
+    /// Blocks (clusters with bigalloc) that are free.
+    pub free_blocks: u32,
+    /// Inodes that are free.
+    pub free_inodes: u32,
+    /// Inodes that are directories.
+    pub used_dirs: u32,
+    /// Inodes at the end of the table that were never used.
+    pub itable_unused: u32,
+    /// `bg_flags`.
+    pub flags: u16,
+    raw: GroupDesc,
+    tail: Vec<u8>,
+}
+
+fn join(lo: u32, hi: u32) -> u64 {
+    u64::from(hi) << 32 | u64::from(lo)
+}
+
+fn join16(lo: u16, hi: u16) -> u32 {
+    u32::from(hi) << 16 | u32::from(lo)
+}
+
+impl Group {
+    fn parse(number: GroupNr, bytes: &[u8]) -> Self {
+        let mut raw = GroupDesc::new_zeroed();
+        let len = bytes.len().min(size_of::<GroupDesc>());
+        raw.as_mut_bytes()[..len].copy_from_slice(&bytes[..len]);
+        Self {
+            number,
+            block_bitmap: join(raw.bg_block_bitmap_lo.get(), raw.bg_block_bitmap_hi.get()),
+            inode_bitmap: join(raw.bg_inode_bitmap_lo.get(), raw.bg_inode_bitmap_hi.get()),
+            inode_table: join(raw.bg_inode_table_lo.get(), raw.bg_inode_table_hi.get()),
+            free_blocks: join16(raw.bg_free_blocks_count_lo.get(), raw.bg_free_blocks_count_hi.get()),
+            free_inodes: join16(raw.bg_free_inodes_count_lo.get(), raw.bg_free_inodes_count_hi.get()),
+            used_dirs: join16(raw.bg_used_dirs_count_lo.get(), raw.bg_used_dirs_count_hi.get()),
+            itable_unused: join16(raw.bg_itable_unused_lo.get(), raw.bg_itable_unused_hi.get()),
+            flags: raw.bg_flags.get(),
+            tail: bytes[len..].to_vec(),
+            raw,
+        }
+    }
+
+    /// The descriptor's bytes, `desc_size` of them, without a new checksum.
+    fn to_bytes(&self, desc_size: usize) -> Vec<u8> {
+        let mut raw = self.raw.clone();
+        raw.bg_free_blocks_count_lo.set(self.free_blocks as u16);
+        raw.bg_free_inodes_count_lo.set(self.free_inodes as u16);
+        raw.bg_used_dirs_count_lo.set(self.used_dirs as u16);
+        raw.bg_itable_unused_lo.set(self.itable_unused as u16);
+        raw.bg_flags.set(self.flags);
+        if desc_size >= 64 {
+            raw.bg_free_blocks_count_hi.set((self.free_blocks >> 16) as u16);
+            raw.bg_free_inodes_count_hi.set((self.free_inodes >> 16) as u16);
+            raw.bg_used_dirs_count_hi.set((self.used_dirs >> 16) as u16);
+            raw.bg_itable_unused_hi.set((self.itable_unused >> 16) as u16);
+        }
+        let mut bytes = raw.as_bytes()[..desc_size.min(64)].to_vec();
+        bytes.extend(&self.tail);
+        bytes
+    }
+
+    /// Whether the committed block bitmap is not on the device but follows from the layout.
+    pub(crate) fn block_uninit(&self) -> bool {
+        self.flags & BLOCK_UNINIT != 0
+    }
+
+    /// Whether no inode was ever used.
+    pub(crate) fn inode_uninit(&self) -> bool {
+        self.flags & INODE_UNINIT != 0
+    }
+
+    /// How errors name it.
+    pub(crate) fn place(&self) -> String {
+        format!("group {}", self.number)
+    }
+}
+
+impl<D: ReadAt> Filesystem<D> {
+    /// A group's descriptor, verified.
+    pub fn group(&self, number: GroupNr) -> Result<Group> {
+        if let Some(state) = self.state.groups.get(&number) {
+            return Ok(state.group.clone());
+        }
+        self.load_group(number)
+    }
+
+    fn load_group(&self, number: GroupNr) -> Result<Group> {
+        let geo = &self.geo;
+        let (block, offset) = geo.desc_place(number);
+        let bytes = self.read_block(block)?;
+        let bytes = &bytes[offset..offset + usize::from(geo.desc_size)];
+        let mut group = Group::parse(number, bytes);
+        if geo.group_csum() {
+            let wanted = self.desc_checksum(number, bytes);
+            let found = group.raw.bg_checksum.get();
+            if found != wanted {
+                return Err(bad_checksum(format!("descriptor of group {number}"), found.into(), wanted.into()));
+            }
+        } else {
+            // Without checksums these fields mean nothing: every bitmap and table is initialised.
+            group.flags = 0;
+            group.itable_unused = 0;
+        }
+        let place = || format!("descriptor of group {number}");
+        self.check_block(group.block_bitmap, 1, place)?;
+        self.check_block(group.inode_bitmap, 1, place)?;
+        self.check_block(group.inode_table, u64::from(geo.itable_blocks()), place)?;
+        if group.itable_unused > geo.inodes_per_group || group.free_inodes > geo.inodes_per_group {
+            let detail = format!(
+                "{} inodes unused and {} free, of {}",
+                group.itable_unused, group.free_inodes, geo.inodes_per_group
+            );
+            return Err(corrupt(place(), detail));
+        }
+        if group.free_blocks > geo.clusters_per_group {
+            let detail = format!("{} blocks free, of {}", group.free_blocks, geo.clusters_per_group);
+            return Err(corrupt(place(), detail));
+        }
+        Ok(group)
+    }
+
+    /// `bg_checksum` of a descriptor's bytes (ext4.rst, "Block Group Descriptors").
+    pub(crate) fn desc_checksum(&self, number: GroupNr, bytes: &[u8]) -> u16 {
+        const AT: usize = 0x1E;
+        if self.geo.metadata_csum() {
+            let seed = crc32c(self.geo.csum_seed, &number.to_le_bytes());
+            let before = crc32c(crc32c(seed, &bytes[..AT]), &[0, 0]);
+            return crc32c(before, &bytes[AT + 2..]) as u16;
+        }
+        let mut crc = crc16(!0, &self.geo.uuid);
+        crc = crc16(crc, &number.to_le_bytes());
+        crc = crc16(crc, &bytes[..AT]);
+        crc16(crc, &bytes[AT + 2..])
+    }
+
+    /// A group to be changed.
+    pub(crate) fn group_mut(&mut self, number: GroupNr) -> Result<&mut GroupState> {
+        if !self.state.groups.contains_key(&number) {
+            let group = self.load_group(number)?;
+            let state = GroupState {
+                committed_flags: group.flags,
+                committed_unused: group.itable_unused,
+                group,
+                blocks: None,
+                inodes: None,
+            };
+            self.state.groups.insert(number, state);
+        }
+        Ok(self.state.groups.get_mut(&number).expect("just inserted"))
+    }
+
+    /// A group's block bitmap, to be changed.
+    pub(crate) fn block_bits(&mut self, number: GroupNr) -> Result<&mut Bits> {
+        if self.group_mut(number)?.blocks.is_none() {
+            let bits = Bits::new(self.load_block_bitmap(number)?);
+            self.group_mut(number)?.blocks = Some(bits);
+        }
+        Ok(self.group_mut(number)?.blocks.as_mut().expect("just loaded"))
+    }
+
+    /// A group's inode bitmap, to be changed.
+    pub(crate) fn inode_bits(&mut self, number: GroupNr) -> Result<&mut Bits> {
+        if self.group_mut(number)?.inodes.is_none() {
+            let bits = Bits::new(self.load_inode_bitmap(number)?);
+            self.group_mut(number)?.inodes = Some(bits);
+        }
+        Ok(self.group_mut(number)?.inodes.as_mut().expect("just loaded"))
+    }
+
+    fn load_block_bitmap(&self, number: GroupNr) -> Result<Vec<u8>> {
+        let group = self.group(number)?;
+        if group.block_uninit() {
+            return self.initial_block_bitmap(&group);
+        }
+        let bytes = self.read_block(group.block_bitmap)?.to_vec();
+        let len = self.geo.clusters_per_group as usize / 8;
+        let csum = join16(group.raw.bg_block_bitmap_csum_lo.get(), group.raw.bg_block_bitmap_csum_hi.get());
+        self.check_bitmap(&format!("block bitmap of group {number}"), &bytes[..len], csum, 0x3A)?;
+        // What the layout needs must be in use, or allocation would hand out metadata.
+        for (index, len) in self.metadata_inside(number)? {
+            if let Some(free) = (index..index + len).find(|index| !bit(&bytes, *index)) {
+                let block = self.geo.group_start(number) + u64::from(free);
+                let detail = format!("block {block} holds metadata and is marked free");
+                return Err(corrupt(format!("block bitmap of group {number}"), detail));
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn load_inode_bitmap(&self, number: GroupNr) -> Result<Vec<u8>> {
+        let group = self.group(number)?;
+        if group.inode_uninit() {
+            let mut bytes = vec![0; self.block_size()];
+            pad(&mut bytes, self.geo.inodes_per_group);
+            return Ok(bytes);
+        }
+        let bytes = self.read_block(group.inode_bitmap)?.to_vec();
+        let len = self.geo.inodes_per_group as usize / 8;
+        let csum = join16(group.raw.bg_inode_bitmap_csum_lo.get(), group.raw.bg_inode_bitmap_csum_hi.get());
+        self.check_bitmap(&format!("inode bitmap of group {number}"), &bytes[..len], csum, 0x3C)?;
+        if number == 0
+            && (0..self.geo.first_ino.min(self.geo.inodes_per_group + 1) - 1).any(|index| !bit(&bytes, index))
+        {
+            return Err(corrupt("inode bitmap of group 0", "a reserved inode is marked free"));
+        }
+        Ok(bytes)
+    }
+
+    /// Verifies a bitmap's checksum; its high half exists in descriptors that reach to `hi_end`.
+    fn check_bitmap(&self, place: &str, bytes: &[u8], found: u32, hi_end: u16) -> Result<()> {
+        if !self.geo.metadata_csum() {
+            return Ok(());
+        }
+        let wanted = self.bitmap_checksum(bytes, hi_end);
+        if found == wanted { Ok(()) } else { Err(bad_checksum(place, found, wanted)) }
+    }
+
+    fn bitmap_checksum(&self, bytes: &[u8], hi_end: u16) -> u32 {
+        let sum = crc32c(self.geo.csum_seed, bytes);
+        if self.geo.desc_size >= hi_end { sum } else { sum & 0xFFFF }
+    }
+
+    /// Blocks of a group that hold metadata, its own or that of its neighbours in the flexible group.
+    pub(crate) fn metadata_inside(&self, number: GroupNr) -> Result<Vec<(u32, u32)>> {
+        let own = self.group(number)?;
+        let log = u32::from(self.state.sb.s_log_groups_per_flex);
+        if !self.geo.features.incompat(incompat::FLEX_BG) || log == 0 || log > MAX_LOG_FLEX {
+            return Ok(self.group_metadata(&own));
+        }
+        let first = number >> log << log;
+        let last = (first + (1 << log)).min(self.geo.groups);
+        let mut ranges = vec![(0, self.geo.group_overhead(number))];
+        for other in first..last {
+            ranges.extend(self.placed_in(&self.group(other)?, number));
+        }
+        ranges.retain(|(_, len)| *len > 0);
+        Ok(ranges)
+    }
+
+    /// Blocks of a group that hold its own metadata: index in the group, and length.
+    fn group_metadata(&self, group: &Group) -> Vec<(u32, u32)> {
+        let mut ranges = vec![(0, self.geo.group_overhead(group.number))];
+        ranges.extend(self.placed_in(group, group.number));
+        ranges.retain(|(_, len)| *len > 0);
+        ranges
+    }
+
+    /// The bitmaps and inode table of `group`, as far as they lie inside the group `host`.
+    fn placed_in(&self, group: &Group, host: GroupNr) -> Vec<(u32, u32)> {
+        let geo = &self.geo;
+        let start = geo.group_start(host);
+        let end = start + u64::from(geo.group_blocks(host));
+        let table = (group.inode_table, u64::from(geo.itable_blocks()));
+        let mut ranges = Vec::new();
+        for (block, len) in [(group.block_bitmap, 1), (group.inode_bitmap, 1), table] {
+            let (from, to) = (block.max(start), (block + len).min(end));
+            if from < to {
+                ranges.push(((from - start) as u32, (to - from) as u32));
+            }
+        }
+        ranges
+    }
+
+    /// The bitmap that a BLOCK_UNINIT group stands for.
+    fn initial_block_bitmap(&self, group: &Group) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; self.block_size()];
+        let blocks = self.geo.group_blocks(group.number);
+        for (index, len) in self.group_metadata(group) {
+            if index + len > blocks {
+                return Err(corrupt(group.place(), format!("metadata needs {} of {blocks} blocks", index + len)));
+            }
+            (index..index + len).for_each(|index| set_bit(&mut bytes, index, true));
+        }
+        pad(&mut bytes, blocks);
+        Ok(bytes)
+    }
+
+    /// Puts changed groups into the blocks of their bitmaps and descriptors, with new checksums. Repeating it
+    /// changes nothing.
+    pub(crate) fn store_groups(&mut self) -> Result<()> {
+        let numbers: Vec<GroupNr> = self.state.groups.keys().copied().collect();
+        for number in numbers {
+            let mut state = self.state.groups[&number].clone();
+            if let Some(bits) = state.blocks.as_ref().filter(|bits| bits.changed()) {
+                let len = self.geo.clusters_per_group as usize / 8;
+                let sum = self.bitmap_checksum(&bits.current[..len], 0x3A);
+                if self.geo.metadata_csum() {
+                    state.group.raw.bg_block_bitmap_csum_lo.set(sum as u16);
+                    state.group.raw.bg_block_bitmap_csum_hi.set((sum >> 16) as u16);
+                }
+                state.group.flags &= !BLOCK_UNINIT;
+                self.state.dirty.insert(state.group.block_bitmap, Arc::clone(&bits.current));
+            }
+            if let Some(bits) = state.inodes.as_ref().filter(|bits| bits.changed()) {
+                let len = self.geo.inodes_per_group as usize / 8;
+                let sum = self.bitmap_checksum(&bits.current[..len], 0x3C);
+                if self.geo.metadata_csum() {
+                    state.group.raw.bg_inode_bitmap_csum_lo.set(sum as u16);
+                    state.group.raw.bg_inode_bitmap_csum_hi.set((sum >> 16) as u16);
+                }
+                state.group.flags &= !INODE_UNINIT;
+                self.state.dirty.insert(state.group.inode_bitmap, Arc::clone(&bits.current));
+            }
+            let (block, offset) = self.geo.desc_place(number);
+            let old = self.read_block(block)?;
+            let len = usize::from(self.geo.desc_size);
+            let mut bytes = state.group.to_bytes(len);
+            if self.geo.group_csum() {
+                let sum = self.desc_checksum(number, &bytes);
+                bytes[0x1E..0x20].copy_from_slice(&sum.to_le_bytes());
+            } else {
+                // These were read as zero because they mean nothing; they stay as they were.
+                for range in [0x12..0x14, 0x1C..0x1E] {
+                    bytes[range.clone()].copy_from_slice(&old[offset..][range]);
+                }
+            }
+            if old[offset..offset + len] != bytes {
+                self.block_mut(block)?[offset..offset + len].copy_from_slice(&bytes);
+            }
+            self.state.groups.insert(number, state);
+        }
+        Ok(())
+    }
+}
+
+/// Sets the bits from `used` to the end of the block.
+fn pad(bytes: &mut [u8], used: u32) {
+    for index in used..bytes.len() as u32 * 8 {
+        set_bit(bytes, index, true);
+    }
+}
