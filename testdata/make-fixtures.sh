@@ -22,6 +22,7 @@ cd "$work"
 . "$here/fixtures/files.sh"
 . "$here/fixtures/tree.sh"
 . "$here/fixtures/journal.sh"
+. "$here/fixtures/guest.sh"
 
 # ext NAME SIZE BLOCK_SIZE INODE_SIZE FEATURES [mke2fs options]: NAME.img becomes an empty filesystem.
 ext() {
@@ -131,3 +132,6 @@ for bit in unknown-compat:FEATURE_C31 unknown-ro-compat:FEATURE_R31 unknown-inco
     keep $name
 done
 mke2fs -q -F -t ext4 -O journal_dev -b 1024 -E hash_seed=${uuid}2 -U ${uuid}1 journal-dev.img 2048 >mke2fs.log 2>&1; keep journal-dev
+
+# What the README's first command works on.
+guest "$out/guest.qcow2"
