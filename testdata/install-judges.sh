@@ -1,0 +1,49 @@
+#!/bin/bash
+# Installs the tools that judge what nomount writes and that make its test images, where they are missing.
+# Does nothing when all are there. Runs as root, or with sudo; Debian and its relatives only (apt-get).
+set -euo pipefail
+export PATH="$PATH:/usr/sbin:/sbin"
+
+# tool:package. A C compiler is the linker of every Rust build.
+tools=(
+    mke2fs:e2fsprogs e2fsck:e2fsprogs debugfs:e2fsprogs dumpe2fs:e2fsprogs tune2fs:e2fsprogs
+    qemu-img:qemu-utils qemu-io:qemu-utils
+    sgdisk:gdisk sfdisk:fdisk
+    mkfs.fat:dosfstools fsck.fat:dosfstools mcopy:mtools faketime:faketime
+    mmdebstrap:mmdebstrap fakeroot:fakeroot fakechroot:fakechroot newuidmap:uidmap arch-test:arch-test
+    flock:util-linux gzip:gzip tar:tar
+    cc:gcc
+)
+
+missing=()
+for entry in "${tools[@]}"; do
+    command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
+done
+[ -e /usr/lib/x86_64-linux-gnu/crti.o ] || [ -e "/usr/lib/$(uname -m)-linux-gnu/crti.o" ] || missing+=(libc6-dev)
+if [ ${#missing[@]} -eq 0 ]; then
+    exit 0
+fi
+mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+echo "install-judges: installing ${missing[*]}" >&2
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "install-judges: not root and no sudo; please run: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "install-judges: no apt-get here; please install what these Debian packages hold: ${missing[*]}" >&2
+    exit 1
+fi
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2
+
+for entry in "${tools[@]}"; do
+    if ! command -v "${entry%%:*}" >/dev/null; then
+        echo "install-judges: ${entry%%:*} is still missing after installing ${entry#*:}" >&2
+        exit 1
+    fi
+done

@@ -1,0 +1,77 @@
+//! Temporary files: sparse copies, windows of disks, raw copies of containers. Each goes away when dropped.
+
+use crate::tool::{command, output, text};
+use nomount_block::{ExtentKind, HostFile, ReadAt, Window};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use tempfile::{NamedTempFile, TempPath};
+
+/// How much is copied at a time; holes smaller than [`HOLE`] inside data are found too.
+const PIECE: u64 = 1 << 20;
+/// Zeroes of this size, aligned, are not written.
+const HOLE: usize = 4096;
+
+/// An empty temporary file, beside the test images where `NOMOUNT_TEST_TMP` says so, else in the system's folder.
+pub fn file() -> NamedTempFile {
+    let made = match std::env::var_os("NOMOUNT_TEST_TMP") {
+        Some(folder) => NamedTempFile::new_in(folder),
+        None => NamedTempFile::new(),
+    };
+    made.expect("the folder for temporary files can be written")
+}
+
+/// A sparse copy of a whole file: a writable image to work on.
+pub fn copy(image: &Path) -> TempPath {
+    let source = HostFile::new(File::open(image).unwrap_or_else(|e| panic!("{}: {e}", image.display())), false)
+        .expect("an open file has a length");
+    device(&source)
+}
+
+/// A sparse copy of `len` bytes at `offset` of a raw disk: one partition.
+pub fn window(disk: &Path, offset: u64, len: u64) -> TempPath {
+    let source = HostFile::new(File::open(disk).unwrap_or_else(|e| panic!("{}: {e}", disk.display())), false)
+        .expect("an open file has a length");
+    device(&Window::new(source, offset, len).expect("the window lies inside the disk"))
+}
+
+/// A sparse copy of any device.
+pub fn device(source: &dyn ReadAt) -> TempPath {
+    let target = file();
+    write_sparse(source, target.as_file()).unwrap_or_else(|e| panic!("copy to {}: {e}", target.path().display()));
+    target.into_temp_path()
+}
+
+/// A raw copy of a container, backing files included, by `qemu-img convert`.
+pub fn raw_of(image: &Path, format: &str) -> TempPath {
+    let target = file().into_temp_path();
+    let done = output(command("qemu-img").args(["convert", "-f", format, "-O", "raw"]).arg(image).arg(&target));
+    assert!(done.status.success(), "qemu-img convert {}: {}", image.display(), text(&done));
+    target
+}
+
+/// Makes `target` equal to `source`, with holes where it reads zero.
+pub(crate) fn write_sparse(source: &dyn ReadAt, target: &File) -> io::Result<()> {
+    target.set_len(0)?;
+    target.set_len(source.len())?;
+    let mut at = 0;
+    let mut buf = Vec::new();
+    while at < source.len() {
+        let extent = source.extent_at(at).map_err(io::Error::other)?;
+        if extent.kind == ExtentKind::Zero {
+            at += extent.len;
+            continue;
+        }
+        let len = extent.len.min(PIECE);
+        buf.resize(len as usize, 0);
+        source.read_at(at, &mut buf).map_err(io::Error::other)?;
+        for (i, piece) in buf.chunks(HOLE).enumerate() {
+            if piece.iter().any(|byte| *byte != 0) {
+                target.write_all_at(piece, at + (i * HOLE) as u64)?;
+            }
+        }
+        at += len;
+    }
+    Ok(())
+}
