@@ -19,7 +19,7 @@ fn find_run(bits: &Bits, from: u32, to: u32, want: u32) -> Option<(u32, u32)> {
     let mut index = from;
     while index < to {
         // Whole bytes in use are skipped at once: most of a full group.
-        if index % 8 == 0 && index + 8 <= to {
+        if index.is_multiple_of(8) && index + 8 <= to {
             let byte = index as usize / 8;
             if bits.current[byte] | bits.committed[byte] == 0xFF {
                 index += 8;

@@ -131,7 +131,7 @@ impl Geometry {
         }
         let inodes_per_group = sb.s_inodes_per_group.get();
         let per_block = block_size / u32::from(inode_size);
-        if inodes_per_group < per_block || inodes_per_group > bits || inodes_per_group % 8 != 0 {
+        if inodes_per_group < per_block || inodes_per_group > bits || !inodes_per_group.is_multiple_of(8) {
             let wanted = format!("a multiple of 8 from {per_block} to {bits}");
             return bad("s_inodes_per_group", inodes_per_group.into(), &wanted);
         }

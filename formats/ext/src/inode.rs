@@ -382,7 +382,7 @@ impl Inode {
 
     fn check(&self, geo: &Geometry) -> Result<()> {
         let extra = self.extra_isize();
-        if BASE_LEN + extra > self.bytes.len() || extra % 4 != 0 {
+        if BASE_LEN + extra > self.bytes.len() || !extra.is_multiple_of(4) {
             return Err(corrupt(self.place(), format!("i_extra_isize is {extra}")));
         }
         // An inode that was never written is all zero, without a checksum.

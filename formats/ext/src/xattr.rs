@@ -306,7 +306,7 @@ impl<D: WriteAt> Filesystem<D> {
 
     fn seal_xattr_block(&mut self, block: BlockNr) -> Result<()> {
         if self.geo.metadata_csum() {
-            let sum = self.xattr_checksum(block, &*self.read_block(block)?);
+            let sum = self.xattr_checksum(block, &self.read_block(block)?);
             self.block_mut(block)?[0x10..0x14].copy_from_slice(&sum.to_le_bytes());
         }
         Ok(())

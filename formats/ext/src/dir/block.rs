@@ -73,7 +73,7 @@ fn parse(bytes: &[u8], at: usize, block_size: usize, inodes_count: u32) -> Resul
     };
     let rec_len = decode_rec_len(head.rec_len.get(), block_size);
     let (name_len, ino) = (usize::from(head.name_len), head.inode.get());
-    if rec_len % 4 != 0 || rec_len < entry_len(name_len) || rec_len > rest.len() {
+    if !rec_len.is_multiple_of(4) || rec_len < entry_len(name_len) || rec_len > rest.len() {
         return Err(format!("entry at byte {at} has rec_len {rec_len} for a name of {name_len} bytes"));
     }
     if ino > inodes_count {

@@ -132,7 +132,7 @@ impl<D: ReadAt> Filesystem<D> {
     pub(crate) fn dir_blocks(&self, inode: &Inode) -> Result<FileBlock> {
         let size = u64::from(self.geo.block_size);
         let blocks = inode.size() / size;
-        if inode.size() % size != 0 || blocks == 0 || blocks > self.geo.blocks_count {
+        if !inode.size().is_multiple_of(size) || blocks == 0 || blocks > self.geo.blocks_count {
             return Err(corrupt(inode.place(), format!("directory has {} bytes", inode.size())));
         }
         FileBlock::try_from(blocks).map_err(|_| corrupt(inode.place(), format!("directory has {blocks} blocks")))

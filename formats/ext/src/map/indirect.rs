@@ -25,11 +25,11 @@ fn root_of(file_block: u64, covers: &[u64; LEVELS + 1]) -> Option<(usize, usize,
         return Some((file_block as usize, 0, file_block));
     }
     let mut start = DIRECT;
-    for level in 1..=LEVELS {
-        if file_block < start + covers[level] {
+    for (level, cover) in covers.iter().enumerate().skip(1) {
+        if file_block < start + cover {
             return Some((DIRECT as usize + level - 1, level, start));
         }
-        start += covers[level];
+        start += cover;
     }
     None
 }
