@@ -302,7 +302,8 @@ impl Geometry {
             let first = metagroup * self.desc_per_block();
             self.group_start(first) + u64::from(self.has_super(first))
         } else {
-            self.first_data_block + 1 + u64::from(metagroup)
+            // After the superblock: with bigalloc, blocks of 1 KiB are counted from 0, and it is in block 1.
+            SUPERBLOCK_OFFSET / u64::from(self.block_size) + 1 + u64::from(metagroup)
         };
         (block, offset)
     }

@@ -1,0 +1,210 @@
+//! Every image of the "must" row is changed, and e2fsck and debugfs say what it is afterwards.
+
+mod common;
+
+use common::{DIRTY, WRITABLE, assert_same, our_digest};
+use nomount_block::{Memory, Overlay, Spill};
+use nomount_ext::{Attrs, Error, Filesystem, New, Options, ROOT_INO, Time};
+use nomount_kit::digest::{Change, Field};
+use nomount_kit::{TreeDigest, fixture, judges, require, scratch};
+
+const NOW: Time = Time { sec: 1_780_000_000, nsec: 123_456_789 };
+
+type Staged = Filesystem<Overlay<Memory>>;
+
+fn open(image: Memory) -> Staged {
+    let overlay = Overlay::new(image, Spill::Never);
+    Filesystem::open_for_write(overlay, Options { now: NOW, seed: 7 }).unwrap()
+}
+
+fn finish(mut fs: Staged) -> Memory {
+    fs.commit().unwrap();
+    fs.into_device().commit().unwrap()
+}
+
+/// Judged clean, read alike by debugfs and by us; returns the tree.
+fn judged(name: &str, image: &Memory) -> TreeDigest {
+    let file = scratch::device(image);
+    judges::e2fsck_fn(&file, 0).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+    let digest = TreeDigest::of_ext(&file, 0);
+    let fs = Filesystem::open(image, Options::default()).unwrap();
+    assert_same(name, &our_digest(&fs), &digest);
+    digest
+}
+
+fn bytes(len: usize, seed: u8) -> Vec<u8> {
+    (0..len).map(|at| (at / 7) as u8 ^ seed).collect()
+}
+
+/// Creates, replaces, appends, sets: at least one of each.
+fn typical_change(fs: &mut Staged) {
+    let etc = fs.resolve(b"/etc").unwrap();
+    let app = fs.create(etc, b"app", &New::Dir, Attrs::default()).unwrap();
+    for (index, len) in [0, 1, 1023, 1024, 4096, 5000, 70_000, 300_000].into_iter().enumerate() {
+        let name = format!("file-{index}");
+        let attrs = Attrs { mode: Some(0o640), uid: Some(70_000), gid: Some(5), ..Attrs::default() };
+        let ino = fs.create(app, name.as_bytes(), &New::File, attrs).unwrap();
+        fs.write_contents(ino, &bytes(len, index as u8)).unwrap();
+        fs.append(ino, &bytes(100 * index + 1, 9)).unwrap();
+    }
+    fs.create(app, b"fast", &New::Symlink(b"../passwd"), Attrs::default()).unwrap();
+    fs.create(app, b"slow", &New::Symlink(&[b'x'; 300]), Attrs::default()).unwrap();
+    fs.create(app, b"null", &New::CharDevice(1, 3), Attrs::default()).unwrap();
+    fs.create(app, b"big", &New::BlockDevice(300, 70_000), Attrs::default()).unwrap();
+    fs.create(app, b"fifo", &New::Fifo, Attrs::default()).unwrap();
+    fs.create(app, b"socket", &New::Socket, Attrs::default()).unwrap();
+    let shadow = fs.resolve(b"/etc/shadow").unwrap();
+    fs.write_contents(shadow, b"root:$6$x:1:::::\n").unwrap();
+    let key = fs.resolve(b"/root/.ssh/authorized_keys").unwrap();
+    fs.append(key, b"ssh-ed25519 AAAA one\n").unwrap();
+    fs.set_attrs(key, Attrs { mode: Some(0o600), mtime: Some(Time { sec: 1, nsec: 2 }), ..Attrs::default() }).unwrap();
+    fs.set_xattr(key, b"security.selinux", Some(b"system_u:object_r:ssh_home_t:s0\0")).unwrap();
+    fs.set_xattr(key, b"user.long", Some(&bytes(400, 3))).unwrap();
+}
+
+#[test]
+fn a_typical_change_leaves_a_clean_filesystem_and_everything_else_alone() {
+    if !require(&["e2fsck", "debugfs"]) {
+        return;
+    }
+    for name in WRITABLE {
+        let image = fixture::memory(name);
+        let before = judged(name, &image);
+        let mut fs = open(image.clone());
+        typical_change(&mut fs);
+        let after = judged(name, &finish(fs));
+        for change in before.diff(&after) {
+            let path = String::from_utf8_lossy(change.path()).into_owned();
+            let expected = match &change {
+                Change::Added(path, _) => path.starts_with(b"/etc/app"),
+                Change::Removed(..) => false,
+                Change::Changed { fields, .. } => match path.as_str() {
+                    "/etc" => *fields == [Field::Links, Field::Mtime, Field::Ctime],
+                    "/etc/shadow" => fields.iter().all(|f| [Field::Size, Field::Mtime, Field::Ctime, Field::Content].contains(f)),
+                    "/root/.ssh/authorized_keys" => !fields.contains(&Field::Uid) && fields.contains(&Field::Xattrs),
+                    _ => false,
+                },
+            };
+            assert!(expected, "{name}: {change:?}");
+        }
+        let file = after.get("/etc/app/file-7").unwrap();
+        assert_eq!((file.mode, file.uid, file.gid, file.size), (0o640, 70_000, 5, 300_701), "{name}");
+        assert_eq!(after.get("/etc/app/slow").unwrap().target.as_deref(), Some(&[b'x'; 300][..]));
+        assert_eq!(after.get("/etc/app/big").unwrap().device, Some((300, 70_000)));
+        let key = after.get("/root/.ssh/authorized_keys").unwrap();
+        assert_eq!(key.mtime.0, 1);
+        assert_eq!(key.xattrs["user.long"], bytes(400, 3));
+    }
+}
+
+#[test]
+fn the_same_change_gives_the_same_bytes() {
+    for name in ["ext4-147", "ext3-1k"] {
+        let run = || {
+            let mut fs = open(fixture::memory(name));
+            typical_change(&mut fs);
+            finish(fs)
+        };
+        assert!(run() == run(), "{name}");
+    }
+}
+
+#[test]
+fn a_directory_grows_from_one_block_to_an_index_of_two_levels() {
+    if !require(&["e2fsck", "debugfs"]) {
+        return;
+    }
+    for name in WRITABLE {
+        let mut fs = open(fixture::memory(name));
+        let dir = fs.create(ROOT_INO, b"many", &New::Dir, Attrs::default()).unwrap();
+        let free = fs.free_inodes_count();
+        let mut made = 0;
+        // Long names fill leaves soon; devices need no blocks.
+        let long = "a-name-that-is-long-enough-to-leave-few-entries-in-a-block-".repeat(3);
+        for index in 0..free.min(400) {
+            let entry = format!("{long}{index:05}");
+            match fs.create(dir, entry.as_bytes(), &New::CharDevice(1, index), Attrs::default()) {
+                Ok(_) => made += 1,
+                Err(Error::NoSpace { .. } | Error::NoInodes) => break,
+                Err(e) => panic!("{name}: {e}"),
+            }
+            assert!(fs.lookup(dir, entry.as_bytes()).unwrap().is_some());
+        }
+        assert!(made > 100, "{name}: only {made}");
+        let after = judged(name, &finish(fs));
+        let listed = after.entries.keys().filter(|path| path.starts_with(b"/many/")).count();
+        assert_eq!(listed, made as usize, "{name}");
+    }
+}
+
+#[test]
+fn a_rollback_takes_everything_back() {
+    for name in WRITABLE {
+        let image = fixture::memory(name);
+        let mut fs = open(image.clone());
+        let mark = fs.savepoint();
+        typical_change(&mut fs);
+        fs.rollback(mark);
+        assert!(fs.commit().unwrap().is_empty(), "{name}");
+        let log = fs.into_device();
+        assert!(log.commit().unwrap().bytes().len() == image.bytes().len());
+    }
+}
+
+#[test]
+fn a_full_filesystem_says_so_and_a_rollback_leaves_it_whole() {
+    if !require(&["e2fsck", "debugfs"]) {
+        return;
+    }
+    for name in WRITABLE {
+        let mut fs = open(fixture::memory(name));
+        typical_change(&mut fs);
+        let mark = fs.savepoint();
+        let ino = fs.create(ROOT_INO, b"fill", &New::File, Attrs::default()).unwrap();
+        let all = fs.free_blocks_count() * u64::from(fs.geometry().block_size);
+        let error = fs.write_contents(ino, &vec![1; all as usize + 1]).unwrap_err();
+        assert!(matches!(error, Error::NoSpace { .. }), "{name}: {error}");
+        assert!(matches!(fs.commit(), Err(Error::HalfDone)), "{name}");
+        fs.rollback(mark);
+        let after = judged(name, &finish(fs));
+        assert!(after.get("/fill").is_none());
+    }
+}
+
+#[test]
+fn a_dirty_image_is_recovered_and_changed_in_one() {
+    if !require(&["e2fsck", "debugfs"]) {
+        return;
+    }
+    for name in DIRTY {
+        let recovered = fixture::file(name);
+        judges::e2fsck_recover(&recovered, 0).unwrap();
+        let before = TreeDigest::of_ext(&recovered, 0);
+        let mut fs = open(fixture::memory(name));
+        fs.create(ROOT_INO, b"new", &New::Dir, Attrs::default()).unwrap();
+        let after = judged(name, &finish(fs));
+        let changed: Vec<_> = before.diff(&after).iter().map(|change| change.path().to_vec()).collect();
+        assert_eq!(changed, [b"/".to_vec(), b"/new".to_vec()], "{name}");
+    }
+}
+
+#[test]
+fn a_second_commit_goes_on_where_the_first_ended() {
+    if !require(&["e2fsck", "debugfs"]) {
+        return;
+    }
+    for name in WRITABLE {
+        let mut fs = open(fixture::memory(name));
+        for round in 0..5u8 {
+            let dir = fs.create(ROOT_INO, &[b'a' + round], &New::Dir, Attrs::default()).unwrap();
+            let ino = fs.create(dir, b"f", &New::File, Attrs::default()).unwrap();
+            fs.write_contents(ino, &bytes(9000, round)).unwrap();
+            let shadow = fs.resolve(b"/etc/shadow").unwrap();
+            fs.write_contents(shadow, &bytes(3000, round)).unwrap();
+            fs.commit().unwrap();
+        }
+        let image = fs.into_device().commit().unwrap();
+        let after = judged(name, &image);
+        assert!(after.get("/e/f").is_some(), "{name}");
+    }
+}
