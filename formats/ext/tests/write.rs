@@ -80,7 +80,9 @@ fn a_typical_change_leaves_a_clean_filesystem_and_everything_else_alone() {
                 Change::Removed(..) => false,
                 Change::Changed { fields, .. } => match path.as_str() {
                     "/etc" => *fields == [Field::Links, Field::Mtime, Field::Ctime],
-                    "/etc/shadow" => fields.iter().all(|f| [Field::Size, Field::Mtime, Field::Ctime, Field::Content].contains(f)),
+                    "/etc/shadow" => {
+                        fields.iter().all(|f| [Field::Size, Field::Mtime, Field::Ctime, Field::Content].contains(f))
+                    }
                     "/root/.ssh/authorized_keys" => !fields.contains(&Field::Uid) && fields.contains(&Field::Xattrs),
                     _ => false,
                 },

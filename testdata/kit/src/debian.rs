@@ -4,11 +4,6 @@ use crate::tool::{output, require, skip};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Byte offset and length of the root filesystem in [`Layout::Gpt`].
-pub const GPT_ROOT: (u64, u64) = (128 << 20, 4_160_732_160 - 3072);
-/// Byte offset and length of the root filesystem in [`Layout::Mbr`].
-pub const MBR_ROOT: (u64, u64) = (129 << 20, (4096 - 256) << 20);
-
 /// A release of Debian; its ext4 features are those that its own `mke2fs` gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
@@ -61,6 +56,24 @@ impl Release {
 impl Layout {
     /// The three of ordinary size.
     pub const ALL: [Self; 3] = [Self::Gpt, Self::Mbr, Self::None];
+
+    /// Byte offset of the root filesystem in the disk.
+    pub fn root_offset(self) -> u64 {
+        match self {
+            Self::Gpt | Self::Huge => 128 << 20,
+            Self::Mbr => 129 << 20,
+            Self::None => 0,
+        }
+    }
+
+    /// Number of the root partition; 0 for the whole disk.
+    pub fn root_partition(self) -> u32 {
+        match self {
+            Self::Gpt | Self::Huge => 1,
+            Self::Mbr => 5,
+            Self::None => 0,
+        }
+    }
 
     fn name(self) -> &'static str {
         match self {

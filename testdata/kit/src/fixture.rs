@@ -5,7 +5,7 @@ use flate2::read::GzDecoder;
 use nomount_block::Memory;
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempPath;
 
 /// Larger than any fixture; a wrong file must not fill the machine's memory.
@@ -29,8 +29,12 @@ pub fn names() -> Vec<String> {
 
 /// The bytes of a fixture.
 pub fn bytes(name: &str) -> Vec<u8> {
-    let path = folder().join(format!("{name}.img.gz"));
-    let file = File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    unpack(&folder().join(format!("{name}.img.gz")))
+}
+
+/// The bytes inside a `.gz` file.
+pub fn unpack(path: &Path) -> Vec<u8> {
+    let file = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut bytes = Vec::new();
     GzDecoder::new(file)
         .take(MAX_FIXTURE)

@@ -86,7 +86,7 @@ fn our_entry<D: ReadAt>(fs: &Filesystem<D>, ino: u32) -> Entry {
     let content = if kind == Kind::File {
         let mut bytes = vec![0; inode.size() as usize];
         assert_eq!(fs.read(ino, 0, &mut bytes).unwrap(), bytes.len());
-        content_hash(fs.geometry().block_size as usize, &bytes)
+        content_hash(&bytes)
     } else {
         0
     };
