@@ -1,11 +1,13 @@
 //! What kind of guest a tree holds, and whether it is the root of one. Nothing here fails: what cannot be found out is
 //! absent.
 
+mod crypt;
 mod describe;
 mod os_release;
 mod root;
 
-pub use describe::{FstabEntry, GuestInfo, Init, describe};
+pub use crypt::CryptFacts;
+pub use describe::{FstabEntry, GuestInfo, Init, describe, init};
 pub use os_release::OsRelease;
 pub use root::{RootVerdict, looks_like_root};
 

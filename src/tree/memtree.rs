@@ -39,8 +39,10 @@ pub(crate) struct MemTree {
     next_ino: u64,
     marks: Vec<BTreeMap<u64, Node>>,
     failing: BTreeSet<GuestPath>,
-    /// Calls that changed something.
+    /// Calls that changed something, or failed to.
     pub(crate) writes: usize,
+    /// The change that fails, counted as `writes` is.
+    pub(crate) failing_write: Option<usize>,
 }
 
 fn path(text: &str) -> GuestPath {
@@ -65,7 +67,7 @@ impl MemTree {
             xattrs: BTreeMap::new(),
         };
         let nodes = BTreeMap::from([(ROOT, root)]);
-        Self { nodes, next_ino: 11, marks: Vec::new(), failing: BTreeSet::new(), writes: 0 }
+        Self { nodes, next_ino: 11, marks: Vec::new(), failing: BTreeSet::new(), writes: 0, failing_write: None }
     }
 
     pub(crate) fn dir(&mut self, text: &str) -> &mut Self {
@@ -197,13 +199,18 @@ impl MemTree {
         self.nodes.get_mut(&ino).expect("every name leads to a node")
     }
 
+    fn count_write(&mut self, path: &GuestPath) -> Result<()> {
+        self.writes += 1;
+        if self.failing.contains(path) || self.failing_write == Some(self.writes) {
+            return Err(error(ErrorKind::Io, "input/output error", path));
+        }
+        Ok(())
+    }
+
     /// The node to change, stamped with the time.
     fn touch(&mut self, path: &GuestPath) -> Result<&mut Node> {
         let ino = self.lookup(path)?;
-        if self.failing.contains(path) {
-            return Err(error(ErrorKind::Io, "input/output error", path));
-        }
-        self.writes += 1;
+        self.count_write(path)?;
         let node = self.node_mut(ino);
         node.ctime = NOW;
         Ok(node)
@@ -303,9 +310,7 @@ impl FileTree for MemTree {
     }
 
     fn create(&mut self, path: &GuestPath, node: NewNode, attr: SetAttr) -> Result<()> {
-        if self.failing.contains(path) {
-            return Err(error(ErrorKind::Io, "input/output error", path));
-        }
+        self.count_write(path)?;
         let parent_path = path.parent().ok_or_else(|| error(ErrorKind::Exists, "exists already", path))?;
         let parent = self.node(&parent_path)?;
         let (set_gid, parent_gid) = (parent.mode & 0o2000, parent.gid);
@@ -332,7 +337,6 @@ impl FileTree for MemTree {
         };
         let ino = self.next_ino;
         self.enter(path, ino)?;
-        self.writes += 1;
         self.next_ino += 1;
         self.nodes.insert(ino, new);
         if is_dir {

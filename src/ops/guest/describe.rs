@@ -127,7 +127,8 @@ fn machine(header: &[u8; 20]) -> Option<&'static str> {
     })
 }
 
-fn init(tree: &dyn FileTree) -> Option<Init> {
+/// What starts the services of the guest in `tree`.
+pub fn init(tree: &dyn FileTree) -> Option<Init> {
     let process_one = ["/sbin/init", "/usr/sbin/init", "/bin/init", "/init"].iter().find_map(|path| {
         let found = find(tree, &known(path)).ok().flatten()?;
         (found.stat?.kind == FileKind::File).then_some(found.path)

@@ -81,7 +81,7 @@ impl fmt::Debug for InjectFile {
 
 /// What to inject. What is `None` or empty is not asked for (I3), except that an empty key is an error without
 /// `nova_compat`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct InjectRequest {
     /// The text of public keys, one a line.
     pub key: Option<Vec<u8>>,
@@ -102,6 +102,20 @@ pub struct InjectRequest {
     pub user: Vec<u8>,
     /// Random bytes for the salt of the password, from the operating system.
     pub salt: [u8; 16],
+}
+
+/// Shows names and lengths only: a network file may hold the secret of a wireless network.
+impl fmt::Debug for InjectRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let items: Vec<&str> = Item::ALL.into_iter().filter(|item| self.asks_for(*item)).map(Item::name).collect();
+        f.debug_struct("InjectRequest")
+            .field("items", &items)
+            .field("files", &self.files)
+            .field("mandatory", &self.mandatory)
+            .field("nova_compat", &self.nova_compat)
+            .field("user", &self.user.escape_ascii().to_string())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for InjectRequest {

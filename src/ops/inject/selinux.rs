@@ -7,7 +7,7 @@
 use super::{Notes, rc_local};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::editor::{Editor, Wanted};
-use crate::ops::guest::{Init, describe};
+use crate::ops::guest::{self, Init};
 use crate::tree::{FileKind, FileTree, Follow, GuestPath, MAX_TEXT, exists, find, read_all, resolve};
 
 /// Where systemd looks for units, the first that has one wins; /run is empty in an image.
@@ -50,7 +50,7 @@ pub(super) fn restore(editor: &mut Editor<'_>, dir: &GuestPath, notes: &mut Note
     if !is_enabled(editor.tree())? {
         return Ok(());
     }
-    let is_systemd = describe(editor.tree()).init == Some(Init::Systemd);
+    let is_systemd = guest::init(editor.tree()) == Some(Init::Systemd);
     let unit = if is_systemd { find_unit(editor.tree())? } else { None };
     let script = match unit.as_ref().and_then(|unit| unit.script.clone()) {
         Some(script) => script,
@@ -144,14 +144,18 @@ struct Unit {
 fn find_unit(tree: &dyn FileTree) -> Result<Option<Unit>> {
     for dir in UNIT_DIRS {
         let path = GuestPath::parse(dir)?.join("rc-local.service");
-        let Ok(found) = resolve(tree, &path, Follow::NotLast) else { continue };
+        let found = match resolve(tree, &path, Follow::NotLast) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+            found => found?,
+        };
         let Some(stat) = found.stat else { continue };
         // Masked is a link to /dev/null, which no image has, or an empty file.
         let to_null = stat.kind == FileKind::Symlink && tree.read_link(&found.path)? == b"/dev/null";
         if to_null || stat.kind == FileKind::File && stat.size == 0 {
             return Ok(Some(Unit { path, is_masked: true, script: None }));
         }
-        if let Ok(text) = read_all(tree, &path, MAX_TEXT) {
+        if find(tree, &path)?.is_some() {
+            let text = read_all(tree, &path, MAX_TEXT)?;
             return Ok(Some(Unit { path, is_masked: false, script: script_of(&text) }));
         }
     }

@@ -114,29 +114,52 @@ fn is_shared(stat: &Stat, user: &User) -> bool {
     stat.uid != user.uid && stat.kind != FileKind::Dir && stat.links > 1
 }
 
-/// The lines of `keys` that `present` lacks, beginning on a line of their own.
+/// The lines of `keys` that `present` lacks, beginning on a line of their own. One pass over `present`, which the guest
+/// made as long as it liked.
 fn missing_lines(present: &[u8], keys: &KeyLines, notes: &mut Notes) -> Vec<u8> {
-    let mut lines: Vec<&[u8]> = present.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
-    let mut addition = Vec::new();
-    for key in keys.iter() {
-        let same = |line: &&&[u8]| match (Entry::parse(key), Entry::parse(line)) {
-            (Some(key), Some(entry)) => key.is_same_key(&entry),
-            _ => **line == key,
-        };
-        if let Some(line) = lines.iter().find(same) {
-            let options = |line| Entry::parse(line).map_or(&b""[..], |entry| entry.options);
-            if options(line) != options(key) {
-                let options = options(line).escape_ascii().to_string();
-                notes.warn(format!("the key is there already with other options, which stay: \"{options}\""));
-            }
-            continue;
+    let mut wanted: Vec<Wish<'_>> = Vec::new();
+    for line in keys.iter() {
+        let wish = Wish { line, entry: Entry::parse(line), is_there: false };
+        if !wanted.iter().any(|other| other.is_met_by(line, wish.entry.as_ref())) {
+            wanted.push(wish);
         }
+    }
+    for line in present.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+        let entry = Entry::parse(line);
+        for wish in wanted.iter_mut().filter(|wish| !wish.is_there && wish.is_met_by(line, entry.as_ref())) {
+            wish.is_there = true;
+            let options = |entry: Option<&Entry<'_>>| entry.map_or(Vec::new(), |entry| entry.options.to_vec());
+            let present = options(entry.as_ref());
+            if present != options(wish.entry.as_ref()) {
+                let present = present.escape_ascii();
+                notes.warn(format!("the key is there already with other options, which stay: \"{present}\""));
+            }
+        }
+    }
+    let mut addition = Vec::new();
+    for wish in wanted.iter().filter(|wish| !wish.is_there) {
         if addition.is_empty() && !present.is_empty() && !present.ends_with(b"\n") {
             addition.push(b'\n');
         }
-        addition.extend_from_slice(key);
+        addition.extend_from_slice(wish.line);
         addition.push(b'\n');
-        lines.push(key);
     }
     addition
+}
+
+/// A line that the file must have.
+struct Wish<'a> {
+    line: &'a [u8],
+    entry: Option<Entry<'a>>,
+    is_there: bool,
+}
+
+impl Wish<'_> {
+    /// Whether `line`, or the key in it, is the one.
+    fn is_met_by(&self, line: &[u8], entry: Option<&Entry<'_>>) -> bool {
+        match (&self.entry, entry) {
+            (Some(key), Some(entry)) => key.is_same_key(entry),
+            _ => self.line == line,
+        }
+    }
 }

@@ -110,6 +110,71 @@ fn i4_a_failed_mandatory_item_is_an_error_and_nothing_stays() {
     }
 }
 
+/// The guest of the tests, with all that makes injection write in more places.
+fn selinux_guest() -> MemTree {
+    let mut tree = debian();
+    tree.file("/etc/selinux/config", "SELINUX=enforcing\n").file("/usr/lib/systemd/systemd", "");
+    tree
+}
+
+#[test]
+fn i4_whichever_write_fails_nothing_stays_of_its_item() {
+    for compat in [false, true] {
+        let request = InjectRequest { nova_compat: compat, ..all() };
+        let mut whole = selinux_guest();
+        let first = whole.writes;
+        done(&mut whole, &request);
+        let writes = whole.writes - first;
+        assert!(writes >= 10, "{writes}");
+        for number in 1..=writes {
+            let mut tree = selinux_guest();
+            let before = tree.listing();
+            tree.failing_write = Some(first + number);
+            let mandatory = InjectRequest { mandatory: Item::ALL.into(), ..request.clone() };
+            assert_eq!(inject(&mut tree, &mandatory).unwrap_err().kind(), ErrorKind::Io);
+            assert_eq!(tree.listing(), before, "write {number}");
+
+            let mut tree = selinux_guest();
+            tree.failing_write = Some(first + number);
+            let report = inject(&mut tree, &request).unwrap();
+            let lost: Vec<Item> =
+                Item::ALL.into_iter().filter(|item| *report.outcome(*item) != Outcome::Done).collect();
+            assert_eq!(lost.len(), 1, "write {number}");
+            let mut rest = request.clone();
+            match lost[0] {
+                Item::Key => rest.key = None,
+                Item::Net => rest.net = None,
+                Item::Metadata => rest.metadata = None,
+                Item::AdminPassword => rest.admin_password = None,
+                Item::Files => rest.files.clear(),
+            }
+            let mut without = selinux_guest();
+            done(&mut without, &rest);
+            assert_eq!(tree.listing(), without.listing(), "write {number}");
+        }
+    }
+}
+
+#[test]
+fn what_changed_is_all_that_changed() {
+    for compat in [false, true] {
+        let mut tree = selinux_guest();
+        let before = tree.listing();
+        let report = done(&mut tree, &InjectRequest { nova_compat: compat, ..all() });
+        let after = tree.listing();
+        let changed: BTreeSet<String> = report.changes.iter().map(|change| change.path.to_string()).collect();
+        // A directory is listed with its number of links, which grows with the directories in it.
+        let parents: BTreeSet<String> =
+            report.changes.iter().filter_map(|change| Some(change.path.parent()?.to_string())).collect();
+        for (path, line) in &after {
+            let differs = before.get(path) != Some(line);
+            let is_parent = parents.contains(path) && before.contains_key(path);
+            assert!(changed.contains(path) == differs || is_parent, "{path}: {line}");
+        }
+        assert!(before.keys().all(|path| after.contains_key(path)));
+    }
+}
+
 #[test]
 fn i5_the_tree_can_be_used_after_a_failure() {
     let mut tree = debian();
