@@ -114,7 +114,7 @@ keep inline-data
 ext ea-inode 8M 1024 256 $ext4_csum,ea_inode -J size=1; populate ea-inode; with_ea_inode ea-inode
 settle ea-inode; keep ea-inode
 ext large-dir 8M 1024 256 $ext4_csum,large_dir -J size=1; populate large-dir; settle large-dir; keep large-dir
-ext mmp 8M 1024 256 $ext4_csum,mmp -J size=1; populate mmp; settle mmp; with_fixed_mmp mmp; keep mmp
+ext mmp 8M 1024 256 $ext4_csum -J size=1; populate mmp; settle mmp; with_mmp mmp; keep mmp
 ext quota 8M 1024 256 $ext4_csum,quota -J size=1; populate quota; settle quota; keep quota
 ext_options=quotatype=usrquota:grpquota:prjquota
 ext project 8M 1024 256 $ext4_csum,quota,project -J size=1; populate project; settle project; keep project

@@ -68,7 +68,7 @@ fn fixtures_have_the_features_they_are_named_after() {
         ("dirty-csum3", "needs_recovery", "uninit_bg"),
     ];
     for (name, has, lacks) in with {
-        let said = text(&output(command("dumpe2fs").arg("-h").arg(&*fixture::file(name))));
+        let said = text(&output(command("dumpe2fs").arg("-fh").arg(&*fixture::file(name))));
         let features = said.lines().find(|l| l.starts_with("Filesystem features:")).expect("dumpe2fs lists features");
         let features: Vec<&str> = features.split_whitespace().collect();
         assert!(features.contains(&has) && !features.contains(&lacks), "{name}: {features:?}");

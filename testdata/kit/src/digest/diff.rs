@@ -1,6 +1,7 @@
 //! What changed between two trees.
 
 use super::{Bytes, Entry, TreeDigest};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A property of an entry.
@@ -28,66 +29,37 @@ pub enum Field {
 
 /// A path that differs.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Only after.
-    Added(Bytes, Entry),
-    /// Only before.
-    Removed(Bytes, Entry),
-    /// In both, with these fields different.
-    Changed {
-        /// The path.
-        path: Bytes,
-        /// Which fields.
-        fields: Vec<Field>,
-        /// The entry before.
-        before: Entry,
-        /// The entry after.
-        after: Entry,
-    },
+pub struct Change {
+    /// The path.
+    pub path: Bytes,
+    /// What was there; `None` for a path that was added.
+    pub before: Option<Entry>,
+    /// What is there; `None` for a path that was removed.
+    pub after: Option<Entry>,
+    /// Which fields differ, where both are there.
+    pub fields: Vec<Field>,
 }
 
-impl Change {
-    /// The path it is about.
-    pub fn path(&self) -> &[u8] {
-        match self {
-            Self::Added(path, _) | Self::Removed(path, _) | Self::Changed { path, .. } => path,
-        }
-    }
-}
-
-/// `+ /new`, `- /old`, `~ /changed: Mode, Content`: a list of changes in an assertion stays readable.
+/// `+ /new`, `- /old`, `~ /changed: [Mode, Content]`: a list of changes in an assertion stays readable.
 impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = String::from_utf8_lossy(self.path());
-        match self {
-            Self::Added(..) => write!(f, "+ {path}"),
-            Self::Removed(..) => write!(f, "- {path}"),
-            Self::Changed { fields, .. } => write!(f, "~ {path}: {fields:?}"),
+        let path = String::from_utf8_lossy(&self.path);
+        match (&self.before, &self.after) {
+            (None, _) => write!(f, "+ {path}"),
+            (_, None) => write!(f, "- {path}"),
+            _ => write!(f, "~ {path}: {:?}", self.fields),
         }
     }
 }
 
 pub(super) fn diff(before: &TreeDigest, after: &TreeDigest) -> Vec<Change> {
-    let mut changes = Vec::new();
-    for (path, old) in &before.entries {
-        match after.entries.get(path) {
-            None => changes.push(Change::Removed(path.clone(), old.clone())),
-            Some(new) if new != old => changes.push(Change::Changed {
-                path: path.clone(),
-                fields: fields(old, new),
-                before: old.clone(),
-                after: new.clone(),
-            }),
-            Some(_) => {}
-        }
-    }
-    for (path, new) in &after.entries {
-        if !before.entries.contains_key(path) {
-            changes.push(Change::Added(path.clone(), new.clone()));
-        }
-    }
-    changes.sort_by(|a, b| a.path().cmp(b.path()));
-    changes
+    let paths: BTreeSet<&Bytes> = before.entries.keys().chain(after.entries.keys()).collect();
+    let changes = paths.into_iter().map(|path| {
+        let (old, new) = (before.entries.get(path), after.entries.get(path));
+        let fields = old.zip(new).map(|(old, new)| fields(old, new)).unwrap_or_default();
+        Change { path: path.clone(), before: old.cloned(), after: new.cloned(), fields }
+    });
+    changes.filter(|change| change.before != change.after).collect()
 }
 
 fn fields(a: &Entry, b: &Entry) -> Vec<Field> {
