@@ -1,11 +1,15 @@
 //! A tree of files inside an image, as operations see it, whatever the filesystem.
 
+mod expect;
+mod ext;
 mod make;
 #[cfg(test)]
 pub(crate) mod memtree;
 mod path;
 mod resolve;
 
+pub use expect::{Expectations, Expected, Piece, hash};
+pub use ext::ExtTree;
 pub use make::{MadeDirs, Written, append, make_dirs, replace};
 pub use path::{GuestPath, MAX_NAME, MAX_PATH};
 pub use resolve::{Follow, MAX_LINKS, MAX_STEPS, MAX_TEXT, Resolved, exists, find, read_all, resolve};

@@ -1,0 +1,233 @@
+//! An ext filesystem as a tree of files, with a record of what was asked for.
+
+use super::expect::Expectations;
+use super::{Entry, FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Time, Xattr};
+use crate::error::{Error, ErrorKind, Result};
+use nomount_block::WriteAt;
+use nomount_ext::{Attrs, Committed, FileType, Filesystem, Inode, New, ROOT_INO};
+use std::ops::ControlFlow;
+
+/// The most names of one directory that are listed at once: a larger one is no directory anyone made.
+const MAX_ENTRIES: usize = 4 << 20;
+
+/// A [`FileTree`] over [`Filesystem`].
+#[derive(Debug)]
+pub struct ExtTree<D> {
+    fs: Filesystem<D>,
+    expected: Expectations,
+    /// For each savepoint of the filesystem, what was expected then.
+    marks: Vec<Expectations>,
+}
+
+fn kind(file_type: FileType) -> FileKind {
+    match file_type {
+        FileType::Regular => FileKind::File,
+        FileType::Directory => FileKind::Dir,
+        FileType::Symlink => FileKind::Symlink,
+        FileType::CharDevice => FileKind::CharDevice,
+        FileType::BlockDevice => FileKind::BlockDevice,
+        FileType::Fifo => FileKind::Fifo,
+        FileType::Socket => FileKind::Socket,
+    }
+}
+
+fn time(time: nomount_ext::Time) -> Time {
+    Time { sec: time.sec, nsec: time.nsec }
+}
+
+fn ext_time(time: Time) -> nomount_ext::Time {
+    nomount_ext::Time { sec: time.sec, nsec: time.nsec }
+}
+
+fn attrs(attr: SetAttr) -> Result<Attrs> {
+    let mode = match attr.mode {
+        Some(mode) if mode > 0o7777 => {
+            return Err(Error::new(ErrorKind::Invalid, format!("mode {mode:o} is more than permission bits")));
+        }
+        mode => mode.map(|mode| mode as u16),
+    };
+    let (atime, mtime) = (attr.atime.map(ext_time), attr.mtime.map(ext_time));
+    Ok(Attrs { mode, uid: attr.uid, gid: attr.gid, atime, mtime })
+}
+
+impl<D: WriteAt> ExtTree<D> {
+    /// The tree of an open filesystem.
+    pub fn new(fs: Filesystem<D>) -> Self {
+        Self { fs, expected: Expectations::default(), marks: Vec::new() }
+    }
+
+    /// The filesystem below.
+    pub fn filesystem(&self) -> &Filesystem<D> {
+        &self.fs
+    }
+
+    /// Makes the changes durable on the device below, and says what a reader must find there now.
+    pub fn commit(&mut self) -> Result<(Committed, Expectations)> {
+        let committed = self.fs.commit()?;
+        self.marks.clear();
+        Ok((committed, std::mem::take(&mut self.expected)))
+    }
+
+    /// The device below.
+    pub fn into_device(self) -> D {
+        self.fs.into_device()
+    }
+
+    fn ino(&self, path: &GuestPath) -> Result<u32> {
+        let mut ino = ROOT_INO;
+        let mut here = GuestPath::root();
+        for name in path.components() {
+            let found = self.fs.lookup(ino, name).map_err(|e| Error::from(e).at_path(here.to_bytes()))?;
+            here = here.join(name);
+            ino = found.ok_or_else(|| Error::from(nomount_ext::Error::NotFound).at_path(path.to_bytes()))?.ino;
+        }
+        Ok(ino)
+    }
+
+    fn at<T>(&self, path: &GuestPath, result: nomount_ext::Result<T>) -> Result<T> {
+        result.map_err(|e| Error::from(e).at_path(path.to_bytes()))
+    }
+
+    fn inode(&self, path: &GuestPath) -> Result<Inode> {
+        let ino = self.ino(path)?;
+        self.at(path, self.fs.inode(ino))
+    }
+
+    /// Records what must be found at `path` later, as far as it is known.
+    fn expect(&mut self, path: &GuestPath, change: impl FnOnce(&mut super::expect::Expected)) -> Result<()> {
+        let stat = self.stat(path)?;
+        change(self.expected.of(path, &stat));
+        Ok(())
+    }
+}
+
+impl<D: WriteAt> FileTree for ExtTree<D> {
+    fn stat(&self, path: &GuestPath) -> Result<Stat> {
+        let inode = self.inode(path)?;
+        let Some(file_type) = inode.file_type() else {
+            let message = format!("inode {} has the unknown type {:#o}", inode.ino(), inode.mode());
+            return Err(Error::new(ErrorKind::Corrupt, message).at_path(path.to_bytes()));
+        };
+        Ok(Stat {
+            kind: kind(file_type),
+            ino: inode.ino().into(),
+            mode: u32::from(inode.mode() & 0o7777),
+            links: inode.links().into(),
+            uid: inode.uid(),
+            gid: inode.gid(),
+            size: inode.size(),
+            blocks: inode.blocks_512(self.fs.geometry()),
+            device: inode.device(),
+            atime: time(inode.atime()),
+            mtime: time(inode.mtime()),
+            ctime: time(inode.ctime()),
+            btime: inode.crtime().map(time),
+        })
+    }
+
+    fn read_at(&self, path: &GuestPath, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let ino = self.ino(path)?;
+        self.at(path, self.fs.read(ino, offset, buf))
+    }
+
+    fn read_link(&self, path: &GuestPath) -> Result<Vec<u8>> {
+        let ino = self.ino(path)?;
+        self.at(path, self.fs.read_link(ino))
+    }
+
+    fn entries(&self, path: &GuestPath) -> Result<Vec<Entry>> {
+        let ino = self.ino(path)?;
+        let mut list = Vec::new();
+        let stopped = self.fs.read_dir(ino, |entry| {
+            if entry.name == b"." || entry.name == b".." {
+                return ControlFlow::Continue(());
+            }
+            // Only ext2 without the filetype feature leaves the type to the inode.
+            let file_type = match entry.file_type {
+                Some(file_type) => Ok(file_type),
+                None => self.fs.inode(entry.ino).map(|inode| inode.file_type().unwrap_or(FileType::Regular)),
+            };
+            match file_type {
+                Err(error) => ControlFlow::Break(Error::from(error)),
+                Ok(_) if list.len() >= MAX_ENTRIES => {
+                    let message = format!("a directory of more than {MAX_ENTRIES} names");
+                    ControlFlow::Break(Error::new(ErrorKind::Limit, message))
+                }
+                Ok(file_type) => {
+                    list.push(Entry { name: entry.name, kind: kind(file_type), ino: entry.ino.into() });
+                    ControlFlow::Continue(())
+                }
+            }
+        });
+        match self.at(path, stopped)? {
+            Some(error) => Err(error.at_path(path.to_bytes())),
+            None => Ok(list),
+        }
+    }
+
+    fn xattrs(&self, path: &GuestPath) -> Result<Vec<Xattr>> {
+        let ino = self.ino(path)?;
+        self.at(path, self.fs.xattrs(ino))
+    }
+
+    fn create(&mut self, path: &GuestPath, node: NewNode, attr: SetAttr) -> Result<()> {
+        let exists = || Error::new(ErrorKind::Exists, "file exists").at_path(path.to_bytes());
+        let (parent, name) = (path.parent().ok_or_else(exists)?, path.name().ok_or_else(exists)?);
+        let parent = self.ino(&parent)?;
+        let new = match &node {
+            NewNode::File => New::File,
+            NewNode::Dir => New::Dir,
+            NewNode::Symlink(target) => New::Symlink(target),
+            NewNode::Fifo => New::Fifo,
+            NewNode::Socket => New::Socket,
+            NewNode::CharDevice(major, minor) => New::CharDevice(*major, *minor),
+            NewNode::BlockDevice(major, minor) => New::BlockDevice(*major, *minor),
+        };
+        let created = attrs(attr).and_then(|attrs| Ok(self.fs.create(parent, name, &new, attrs)?));
+        created.map_err(|e| e.at_path(path.to_bytes()))?;
+        self.expect(path, |expected| expected.created(&node, attr))
+    }
+
+    fn write_file(&mut self, path: &GuestPath, contents: &[u8]) -> Result<()> {
+        let ino = self.ino(path)?;
+        let result = self.fs.write_contents(ino, contents);
+        self.at(path, result)?;
+        self.expect(path, |expected| expected.replaced(contents))
+    }
+
+    fn append_file(&mut self, path: &GuestPath, contents: &[u8]) -> Result<()> {
+        let before = self.stat(path)?.size;
+        let ino = self.ino(path)?;
+        let result = self.fs.append(ino, contents);
+        self.at(path, result)?;
+        self.expect(path, |expected| expected.appended(before, contents))
+    }
+
+    fn set_attr(&mut self, path: &GuestPath, attr: SetAttr) -> Result<()> {
+        let ino = self.ino(path)?;
+        let result = attrs(attr).and_then(|attrs| Ok(self.fs.set_attrs(ino, attrs)?));
+        result.map_err(|e| e.at_path(path.to_bytes()))?;
+        self.expect(path, |expected| expected.changed(attr))
+    }
+
+    fn set_xattr(&mut self, path: &GuestPath, name: &[u8], value: Option<&[u8]>) -> Result<()> {
+        let ino = self.ino(path)?;
+        let result = self.fs.set_xattr(ino, name, value);
+        self.at(path, result)?;
+        self.expect(path, |expected| expected.xattr(name, value))
+    }
+
+    fn savepoint(&mut self) -> Savepoint {
+        self.marks.push(self.expected.clone());
+        Savepoint(self.fs.savepoint() as u64)
+    }
+
+    fn rollback(&mut self, savepoint: Savepoint) {
+        let mark = savepoint.0 as usize;
+        self.fs.rollback(mark);
+        if mark < self.marks.len() {
+            self.expected = self.marks.swap_remove(mark);
+            self.marks.truncate(mark);
+        }
+    }
+}
