@@ -1,5 +1,6 @@
 #![forbid(unsafe_code)]
 
+pub mod account;
 mod error;
 pub mod tree;
 
