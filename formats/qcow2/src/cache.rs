@@ -1,0 +1,175 @@
+//! A bounded cache of metadata slices: aligned pieces of L1, L2, refcount table and refcount blocks.
+
+use crate::error::{Error, Result};
+use byteorder::{BigEndian, ByteOrder};
+use nomount_block::{ReadAt, SetLen};
+use std::collections::HashMap;
+
+/// Tables are cached in pieces of at most this size, so that a small edit reads little of a large table.
+const MAX_SLICE: u64 = 16 << 10;
+
+/// Neighbouring dirty slices are written together, up to this many bytes.
+const MAX_JOIN: usize = 1 << 20;
+
+/// What a slice is part of; it decides when it may be written (see `flush.rs`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    L1,
+    L2,
+    RefcountTable,
+    RefcountBlock,
+}
+
+#[derive(Debug)]
+struct Slice {
+    data: Box<[u8]>,
+    class: Class,
+    dirty: bool,
+    /// Nothing durable points at the table this is part of.
+    fresh: bool,
+    used: u64,
+}
+
+/// Slices by file offset. Clean ones are dropped when there are too many, dirty ones stay until they are written.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    slice: u64,
+    limit: usize,
+    slices: HashMap<u64, Slice>,
+    dirty: usize,
+    clock: u64,
+}
+
+impl Cache {
+    /// A cache of about `max_bytes`, for an image with clusters of `cluster` bytes.
+    pub fn new(cluster: u64, max_bytes: usize) -> Self {
+        let slice = cluster.min(MAX_SLICE);
+        Self { slice, limit: (max_bytes / slice as usize).max(8), slices: HashMap::new(), dirty: 0, clock: 0 }
+    }
+
+    /// Bytes of a slice.
+    pub fn slice_len(&self) -> u64 {
+        self.slice
+    }
+
+    /// Whether so much is dirty that it should be written before more is changed.
+    pub fn is_crowded(&self) -> bool {
+        self.dirty > self.limit / 2
+    }
+
+    /// The slice with the byte at `offset`, and the byte's place in it. What is beyond the end of the file is zero.
+    fn load(&mut self, device: &impl ReadAt, offset: u64, class: Class) -> Result<(&mut Slice, usize)> {
+        let start = offset - offset % self.slice;
+        if !self.slices.contains_key(&start) {
+            self.make_room();
+            let mut data = vec![0; self.slice as usize].into_boxed_slice();
+            let len = device.len().saturating_sub(start).min(self.slice) as usize;
+            device.read_at(start, &mut data[..len]).map_err(Error::Device)?;
+            self.slices.insert(start, Slice { data, class, dirty: false, fresh: false, used: 0 });
+        }
+        self.clock += 1;
+        let slice = self.slices.get_mut(&start).expect("it was inserted if it was missing");
+        slice.used = self.clock;
+        Ok((slice, (offset - start) as usize))
+    }
+
+    /// Drops the less recently used half of the clean slices when the cache is full.
+    fn make_room(&mut self) {
+        if self.slices.len() < self.limit {
+            return;
+        }
+        let mut used: Vec<u64> = self.slices.values().filter(|s| !s.dirty).map(|s| s.used).collect();
+        if used.is_empty() {
+            return;
+        }
+        let middle = used.len() / 2;
+        let (_, &mut limit, _) = used.select_nth_unstable(middle);
+        self.slices.retain(|_, slice| slice.dirty || slice.used > limit);
+    }
+
+    /// The slice with the byte at `offset` to look at, and the byte's place in it.
+    pub fn view(&mut self, device: &impl ReadAt, offset: u64, class: Class) -> Result<(&[u8], usize)> {
+        let (slice, at) = self.load(device, offset, class)?;
+        Ok((&slice.data, at))
+    }
+
+    /// As [`Cache::view`], to change: the slice is dirty afterwards.
+    pub fn edit(&mut self, device: &impl ReadAt, offset: u64, class: Class) -> Result<(&mut [u8], usize)> {
+        let (slice, at) = self.load(device, offset, class)?;
+        let newly = !slice.dirty;
+        slice.dirty = true;
+        slice.class = class;
+        let start = offset - at as u64;
+        self.dirty += usize::from(newly);
+        let slice = self.slices.get_mut(&start).expect("it was just loaded");
+        Ok((&mut slice.data, at))
+    }
+
+    /// The 8-byte entry at `offset`.
+    pub fn get(&mut self, device: &impl ReadAt, offset: u64, class: Class) -> Result<u64> {
+        let (data, at) = self.view(device, offset, class)?;
+        Ok(BigEndian::read_u64(&data[at..at + 8]))
+    }
+
+    /// Sets the 8-byte entry at `offset`.
+    pub fn set(&mut self, device: &impl ReadAt, offset: u64, class: Class, value: u64) -> Result<()> {
+        let (data, at) = self.edit(device, offset, class)?;
+        BigEndian::write_u64(&mut data[at..at + 8], value);
+        Ok(())
+    }
+
+    /// Makes a new table of the bytes of `contents`, at a slice-aligned `offset` that nothing durable points at.
+    pub fn insert_fresh(&mut self, offset: u64, class: Class, contents: &[u8]) {
+        for (index, piece) in contents.chunks(self.slice as usize).enumerate() {
+            self.make_room();
+            let slice = Slice { data: piece.into(), class, dirty: true, fresh: true, used: self.clock };
+            let old = self.slices.insert(offset + index as u64 * self.slice, slice);
+            self.dirty += usize::from(!old.is_some_and(|old| old.dirty));
+        }
+    }
+
+    /// Forgets `len` bytes at `offset`, written or not: the table there is gone.
+    pub fn forget(&mut self, offset: u64, len: u64) {
+        for at in (offset..offset + len).step_by(self.slice as usize) {
+            if let Some(old) = self.slices.remove(&at) {
+                self.dirty -= usize::from(old.dirty);
+            }
+        }
+    }
+
+    /// Writes the dirty slices that are fresh or of one of `classes`, in the order of their offsets. Answers whether
+    /// there were any.
+    pub fn write_out(&mut self, device: &mut impl SetLen, fresh: bool, classes: &[Class]) -> Result<bool> {
+        let wanted = |slice: &Slice| slice.dirty && if slice.fresh { fresh } else { classes.contains(&slice.class) };
+        let mut offsets: Vec<u64> = self.slices.iter().filter(|(_, s)| wanted(s)).map(|(&at, _)| at).collect();
+        offsets.sort_unstable();
+        let mut rest = offsets.as_slice();
+        while let Some(&start) = rest.first() {
+            let joined = rest
+                .iter()
+                .zip((start..).step_by(self.slice as usize))
+                .take(MAX_JOIN / self.slice as usize)
+                .take_while(|(at, expected)| *at == expected)
+                .count();
+            let (run, after) = rest.split_at(joined);
+            let mut bytes = Vec::with_capacity(joined * self.slice as usize);
+            for at in run {
+                bytes.extend_from_slice(&self.slices[at].data);
+            }
+            // A table at the very end of the file may stop inside its last slice; the bytes after it are zero.
+            let end = start + bytes.len() as u64;
+            if device.len() < end {
+                device.set_len(end).map_err(Error::Device)?;
+            }
+            device.write_at(start, &bytes).map_err(Error::Device)?;
+            for at in run {
+                let slice = self.slices.get_mut(at).expect("it was just listed");
+                slice.dirty = false;
+                slice.fresh = false;
+                self.dirty -= 1;
+            }
+            rest = after;
+        }
+        Ok(!offsets.is_empty())
+    }
+}
