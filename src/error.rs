@@ -165,3 +165,55 @@ impl From<nomount_block::Error> for Error {
         Self::new(kind, "the image cannot be accessed").caused_by(error)
     }
 }
+
+impl From<nomount_ext::Error> for Error {
+    fn from(error: nomount_ext::Error) -> Self {
+        use nomount_ext::Error as Ext;
+        let kind = match &error {
+            Ext::Device(_) => {
+                let Ext::Device(device) = error else { unreachable!("matched just above") };
+                return Self::from(device);
+            }
+            Ext::Corrupt(_) | Ext::NotExt { .. } => ErrorKind::Corrupt,
+            Ext::Unsupported(_) | Ext::ReadOnly(_) => ErrorKind::Unsupported,
+            Ext::NotFound => ErrorKind::NotFound,
+            Ext::Exists => ErrorKind::Exists,
+            Ext::NotDirectory => ErrorKind::NotADirectory,
+            Ext::IsDirectory => ErrorKind::IsADirectory,
+            Ext::NoSpace { .. } | Ext::NoInodes | Ext::XattrSpace { .. } => ErrorKind::NoSpace,
+            Ext::Limit(_) | Ext::FileTooLarge { .. } | Ext::TooManyLinks(_) | Ext::JournalTooSmall { .. } => {
+                ErrorKind::Limit
+            }
+            _ => ErrorKind::Invalid,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<nomount_ptable::Error> for Error {
+    fn from(error: nomount_ptable::Error) -> Self {
+        match error {
+            nomount_ptable::Error::Device(device) => Self::from(device),
+            error => Self::new(ErrorKind::Corrupt, error.to_string())
+                .hint("name the place yourself: --partition none takes the whole device as a filesystem"),
+        }
+    }
+}
+
+impl From<nomount_qcow2::Error> for Error {
+    fn from(error: nomount_qcow2::Error) -> Self {
+        use nomount_block::ErrorKind as Block;
+        use nomount_qcow2::Error as Qcow2;
+        let kind = match &error {
+            Qcow2::MarkedCorrupt | Qcow2::Dirty | Qcow2::BackingMissing(_) => ErrorKind::Refused,
+            _ => match error.kind() {
+                Block::Unsupported => ErrorKind::Unsupported,
+                Block::Limit => ErrorKind::Limit,
+                Block::Io => ErrorKind::Io,
+                Block::NoSpace => ErrorKind::NoSpace,
+                _ => ErrorKind::Corrupt,
+            },
+        };
+        Self::new(kind, "the qcow2 image cannot be opened").caused_by(error)
+    }
+}

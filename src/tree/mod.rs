@@ -8,7 +8,7 @@ pub(crate) mod memtree;
 mod path;
 mod resolve;
 
-pub use expect::{Expectations, Expected, Piece, hash};
+pub use expect::{Expectations, Expected, Piece};
 pub use ext::ExtTree;
 pub use make::{MadeDirs, Written, append, make_dirs, replace};
 pub use path::{GuestPath, MAX_NAME, MAX_PATH};

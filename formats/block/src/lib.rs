@@ -11,6 +11,7 @@ mod fault;
 mod file;
 mod memory;
 mod overlay;
+mod read_only;
 mod traits;
 mod window;
 
@@ -19,6 +20,7 @@ pub use extent::{Extent, ExtentKind};
 pub use fault::{Fault, FaultPlan};
 pub use file::HostFile;
 pub use memory::Memory;
-pub use overlay::{Overlay, Record, Spill};
+pub use overlay::{Overlay, Record, Spill, replay};
+pub use read_only::ReadOnly;
 pub use traits::{ReadAt, SetLen, WriteAt, check_range};
 pub use window::Window;

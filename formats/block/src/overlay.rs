@@ -131,19 +131,36 @@ impl<D: WriteAt> Overlay<D> {
     /// Replays the log onto the device below, barrier by barrier, and gives it back. On an error the device holds a
     /// prefix of the log: which state that is depends on who ordered the writes.
     pub fn commit(mut self) -> Result<D> {
-        for record in std::mem::take(&mut self.log) {
-            match record {
-                Record::Write { offset, data } => self.below.write_at(offset, &data)?,
-                Record::Discard { offset, len } => self.below.discard(offset, len)?,
-                Record::Barrier => self.below.barrier()?,
-                Record::SetLen(len) => {
-                    return Err(Error::with_source(crate::ErrorKind::Unsupported, len, "a staged change of length"));
-                }
-            }
-        }
+        let log = std::mem::take(&mut self.log);
+        replay(&mut self.below, &log)?;
         self.below.barrier()?;
         Ok(self.below)
     }
+
+    /// Replays the log up to its first barrier, which is everything that the committed state does not read, and gives
+    /// back the device and what follows.
+    pub fn commit_first_epoch(mut self) -> Result<(D, Vec<Record>)> {
+        let mut log = std::mem::take(&mut self.log);
+        let end = log.iter().position(|record| *record == Record::Barrier).map_or(log.len(), |at| at + 1);
+        let rest = log.split_off(end);
+        replay(&mut self.below, &log)?;
+        Ok((self.below, rest))
+    }
+}
+
+/// Applies records to a device, in order.
+pub fn replay(device: &mut impl WriteAt, log: &[Record]) -> Result<()> {
+    for record in log {
+        match record {
+            Record::Write { offset, data } => device.write_at(*offset, data)?,
+            Record::Discard { offset, len } => device.discard(*offset, *len)?,
+            Record::Barrier => device.barrier()?,
+            Record::SetLen(len) => {
+                return Err(Error::with_source(crate::ErrorKind::Unsupported, *len, "a staged change of length"));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl<D: ReadAt> ReadAt for Overlay<D> {

@@ -1,0 +1,231 @@
+//! What to open and how: the one place where a host file becomes a device.
+
+mod backing;
+mod lock;
+
+pub use backing::{Backing, MAX_CHAIN};
+
+use crate::error::{Error, ErrorKind, Result};
+use lock::{Lock, LockKind};
+use nomount_block::{HostFile, ReadAt, WriteAt};
+use nomount_qcow2::Qcow2;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Memory for the tables of a qcow2 image, in bytes.
+const TABLE_CACHE: usize = 8 << 20;
+/// Bytes looked at to tell the format.
+const PROBE: usize = 1024;
+
+/// How an image stores the guest's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// One to one.
+    Raw,
+    /// QEMU's qcow2, versions 2 and 3.
+    Qcow2,
+}
+
+impl Format {
+    /// The name as qemu-img spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+
+    /// The format of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Raw, Self::Qcow2].into_iter().find(|format| format.name() == name)
+    }
+}
+
+/// How to open an image.
+#[derive(Debug, Clone)]
+pub struct ImageOptions {
+    /// The format; without it the container's magic decides. With [`Format::Raw`] no header is ever read.
+    pub format: Option<Format>,
+    /// Whether the image will be changed.
+    pub write: bool,
+    /// Which backing files may be opened.
+    pub backing: Backing,
+    /// Whether barriers reach the medium; without, a loss of power may damage the image.
+    pub sync: bool,
+    /// Whether other users of the image are looked for, as QEMU does.
+    pub lock: bool,
+}
+
+impl Default for ImageOptions {
+    /// For reading, format by magic, no backing files, with locks.
+    fn default() -> Self {
+        Self { format: None, write: false, backing: Backing::Refused, sync: true, lock: true }
+    }
+}
+
+/// An open image.
+#[derive(Debug)]
+pub struct Image {
+    /// The guest's device.
+    pub device: Box<dyn WriteAt>,
+    /// Where it is on the host.
+    pub path: PathBuf,
+    /// How it is stored.
+    pub format: Format,
+    /// What a qcow2 image says of itself.
+    pub qcow2: Option<nomount_qcow2::Info>,
+    /// Backing files that were opened, nearest first.
+    pub chain: Vec<PathBuf>,
+    /// Bytes that the image takes on the host.
+    pub host_bytes: u64,
+    /// Held until the image is closed.
+    _locks: Vec<Lock>,
+}
+
+impl Image {
+    /// Opens the image at `path`.
+    pub fn open(path: &Path, options: &ImageOptions) -> Result<Self> {
+        Self::open_unnamed(path, options).map_err(|error| error.in_image(path))
+    }
+
+    fn open_unnamed(path: &Path, options: &ImageOptions) -> Result<Self> {
+        let file = open_file(path, options.write)?;
+        let mut locks = Vec::new();
+        if options.lock {
+            let kind = if options.write { LockKind::Write } else { LockKind::Read };
+            locks.push(Lock::take(&file, kind)?);
+        }
+        let host_bytes = allocated(&file)?;
+        let file = HostFile::new(file, options.sync)?;
+        let format = match options.format {
+            Some(format) => format,
+            None => probe(&file)?,
+        };
+        let (device, qcow2, chain): (Box<dyn WriteAt>, _, _) = match format {
+            Format::Raw => (Box::new(file), None, Vec::new()),
+            Format::Qcow2 => {
+                let info = nomount_qcow2::read_info(&file)?;
+                let mut chain = Vec::new();
+                let below = backing::open(&info, path, options, &mut chain, &mut locks)?;
+                let how = nomount_qcow2::Options { read_only: !options.write, cache_bytes: TABLE_CACHE };
+                let image = Qcow2::open(file, below, how)?;
+                (Box::new(image), Some(info), chain)
+            }
+        };
+        Ok(Self { device, path: path.to_owned(), format, qcow2, chain, host_bytes, _locks: locks })
+    }
+}
+
+/// Opens a regular file or a block device of the host.
+fn open_file(path: &Path, write: bool) -> Result<File> {
+    let host = |error: std::io::Error| {
+        let kind = match error.kind() {
+            std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Refused,
+            _ => ErrorKind::Io,
+        };
+        Error::new(kind, if write { "cannot open for writing" } else { "cannot open" }).caused_by(error)
+    };
+    // Not blocking: a named pipe would wait for its other end.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = OpenOptions::new().read(true).write(write).custom_flags(flags).open(path).map_err(host)?;
+    let file_type = file.metadata().map_err(host)?.file_type();
+    if file_type.is_file() || file_type.is_block_device() {
+        return Ok(file);
+    }
+    let what = if file_type.is_dir() { "a directory" } else { "neither a file nor a block device" };
+    Err(Error::new(ErrorKind::Usage, format!("not an image: it is {what}")))
+}
+
+fn allocated(file: &File) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = file.metadata().map_err(|e| Error::new(ErrorKind::Io, "cannot look at the file").caused_by(e))?;
+    Ok(meta.blocks() * 512)
+}
+
+/// Containers that are known by their magic and not opened.
+const OTHERS: &[(usize, &[u8], &str)] = &[
+    (0, b"KDMV", "vmdk"),
+    (0, b"# Disk DescriptorFile", "vmdk descriptor"),
+    (0, b"COWD", "vmdk"),
+    (0, b"vhdxfile", "vhdx"),
+    (0, b"conectix", "vhd"),
+    (0, b"QED\0", "qed"),
+    (0, b"LUKS\xba\xbe", "LUKS encryption"),
+    (0, b"QFI\xfa", "qcow"),
+    (0x40, &[0x7F, 0x10, 0xDA, 0xBE], "vdi"),
+];
+
+/// Tells the format by the magic: qcow2, or raw where no other container is recognised.
+fn probe(file: &HostFile) -> Result<Format> {
+    let mut start = vec![0; PROBE.min(file.len() as usize)];
+    file.read_at(0, &mut start)?;
+    let magic = |(at, magic, _): &&(usize, &[u8], &str)| start.get(*at..).is_some_and(|rest| rest.starts_with(magic));
+    if let Some((_, _, name)) = OTHERS.iter().find(magic) {
+        let message = format!("{name} images are not supported");
+        return Err(Error::new(ErrorKind::Unsupported, message)
+            .hint("convert it with `qemu-img convert -O qcow2`, or name --format raw if these are the disk's own bytes"));
+    }
+    Ok(if nomount_qcow2::probe(&start) { Format::Qcow2 } else { Format::Raw })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    fn error(path: &Path, options: &ImageOptions) -> Error {
+        Image::open(path, options).map(|_| ()).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused_by_name() {
+        let options = ImageOptions::default();
+        assert_eq!(error(Path::new("/"), &options).kind(), ErrorKind::Usage);
+        assert_eq!(error(Path::new("/dev/null"), &options).kind(), ErrorKind::Usage);
+        assert_eq!(error(Path::new("/nonexistent"), &options).kind(), ErrorKind::NotFound);
+        for (at, magic, name) in OTHERS {
+            let mut bytes = vec![0; 4096];
+            bytes[*at..at + magic.len()].copy_from_slice(magic);
+            let error = error(file(&bytes).path(), &options);
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.message().contains(name), "{error}");
+        }
+    }
+
+    /// CVE-2010-3851, CVE-2026-24708: a guest writes a qcow2 header into its raw disk.
+    #[test]
+    fn raw_is_raw_whatever_its_bytes_look_like() {
+        let mut bytes = vec![0; 65536];
+        bytes[..8].copy_from_slice(b"QFI\xfb\0\0\0\x03");
+        let file = file(&bytes);
+        let options = ImageOptions { format: Some(Format::Raw), ..ImageOptions::default() };
+        let image = Image::open(file.path(), &options).unwrap();
+        let mut back = vec![0; 65536];
+        image.device.read_at(0, &mut back).unwrap();
+        assert_eq!(back, bytes);
+        assert!(Image::open(file.path(), &ImageOptions::default()).is_err());
+    }
+
+    #[test]
+    fn a_second_writer_is_refused_and_two_readers_are_not() {
+        let file = file(&[0; 4096]);
+        let write = ImageOptions { write: true, ..ImageOptions::default() };
+        let reader = Image::open(file.path(), &ImageOptions::default()).unwrap();
+        let second = Image::open(file.path(), &ImageOptions::default()).unwrap();
+        assert_eq!(error(file.path(), &write).kind(), ErrorKind::Busy);
+        drop((reader, second));
+        let writer = Image::open(file.path(), &write).unwrap();
+        assert_eq!(error(file.path(), &write).kind(), ErrorKind::Busy);
+        assert_eq!(error(file.path(), &ImageOptions::default()).kind(), ErrorKind::Busy);
+        drop(writer);
+        Image::open(file.path(), &write).unwrap();
+    }
+}

@@ -1,0 +1,70 @@
+//! Which volume to work on.
+
+use super::not_supported;
+use crate::disk::{Choice, Content, Layout, Volume};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ops::guest::{RootVerdict, looks_like_root};
+use crate::tree::ExtTree;
+use nomount_block::{ReadAt, ReadOnly, Window};
+use nomount_ext::{Filesystem, Options};
+
+/// Finds the volume that `choice` means.
+pub(super) fn choose(device: &dyn ReadAt, layout: &Layout, choice: Choice) -> Result<Volume> {
+    match choice {
+        Choice::Whole => Ok(whole(layout)?.clone()),
+        Choice::Number(number) => {
+            let volume = layout.partition(number)?;
+            if volume.content == Content::Extended {
+                let message = format!("partition {number} is extended: it holds the logical partitions from 5 on");
+                return Err(Error::new(ErrorKind::Usage, message));
+            }
+            Ok(volume.clone())
+        }
+        Choice::Auto => match whole(layout) {
+            Ok(whole) if whole.content != Content::Unknown => Ok(whole.clone()),
+            _ => find_root(device, layout),
+        },
+        Choice::Inspect => find_root(device, layout),
+    }
+}
+
+fn whole(layout: &Layout) -> Result<&Volume> {
+    let found = layout.volumes.first().filter(|volume| volume.partition.is_none());
+    found.ok_or_else(|| Error::new(ErrorKind::NotFound, "the device is partitioned"))
+}
+
+/// The one volume with the root of a guest (P3): none, or several, is an error that lists what was seen.
+fn find_root(device: &dyn ReadAt, layout: &Layout) -> Result<Volume> {
+    let mut seen = Vec::new();
+    let mut roots = Vec::new();
+    for volume in &layout.volumes {
+        let verdict = match volume.content {
+            Content::Ext => judge(device, volume),
+            Content::Extended => continue,
+            content => Err(not_supported(content)),
+        };
+        match verdict {
+            Ok(verdict) => {
+                if verdict.is_root() {
+                    roots.push(volume);
+                }
+                seen.push(format!("{volume}: {}", verdict.why()));
+            }
+            Err(error) => seen.push(format!("{volume}: {}", error.message())),
+        }
+    }
+    let list = if seen.is_empty() { "there is no partition".to_owned() } else { seen.join("; ") };
+    match roots[..] {
+        [root] => Ok(root.clone()),
+        [] => Err(Error::new(ErrorKind::NotFound, format!("no operating system found: {list}"))
+            .hint("choose with --partition N, or --partition none for the whole device")),
+        _ => Err(Error::new(ErrorKind::Usage, format!("multi-boot operating system found: {list}"))
+            .hint("choose with --partition N")),
+    }
+}
+
+fn judge(device: &dyn ReadAt, volume: &Volume) -> Result<RootVerdict> {
+    let window = Window::new(ReadOnly(device), volume.start, volume.len)?;
+    let tree = ExtTree::new(Filesystem::open(window, Options::default())?);
+    Ok(looks_like_root(&tree))
+}

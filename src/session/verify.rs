@@ -1,0 +1,193 @@
+//! The second opinion: what was written is read back from the staged image by somebody else and compared with what
+//! was asked for.
+
+use super::Staged;
+use crate::error::{Error, ErrorKind, Result};
+use crate::tree::{Expectations, Expected, ExtTree, FileKind, FileTree, GuestPath, Piece};
+use ext4_view::{Ext4, Ext4Error, Ext4Read};
+use nomount_block::{ReadAt, ReadOnly};
+use nomount_ext::{Filesystem, Options};
+use std::sync::Arc;
+
+/// Bytes of one piece of contents up to which [`Verify::Auto`] reads it back.
+const AUTO_BYTES: u64 = 64 << 20;
+/// Read at a time.
+const BUFFER: usize = 1 << 20;
+
+/// When to ask for a second opinion.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// When at most 64 MiB were written.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Who looked at the staged image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opinion {
+    /// Paths that the independent reader, ext4-view, confirmed.
+    pub independent: usize,
+    /// Paths that only our own reader, opened afresh, confirmed.
+    pub own: usize,
+    /// Why the independent reader could not, for the first of those.
+    pub reason: Option<String>,
+}
+
+/// A staged image as ext4-view reads it.
+struct Reader(Arc<Staged>);
+
+impl Ext4Read for Reader {
+    fn read(&mut self, start: u64, dst: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
+        self.0.read_at(start, dst).map_err(Into::into)
+    }
+}
+
+/// Compares the staged image with what was asked for. A difference is an error; nothing was committed then.
+pub(super) fn look(staged: &Arc<Staged>, expected: &Expectations, verify: Verify) -> Result<Option<Opinion>> {
+    let bytes: u64 = expected.iter().flat_map(|(_, e)| &e.contents).map(|piece| piece.len).sum();
+    match verify {
+        Verify::Never => return Ok(None),
+        Verify::Auto if bytes > AUTO_BYTES => return Ok(None),
+        Verify::Auto | Verify::Always => {}
+    }
+    let own = Filesystem::open(ReadOnly(&**staged), Options::default())
+        .map_err(|error| Error::new(ErrorKind::Differs, "the staged filesystem cannot be read").caused_by(error))?;
+    let own = ExtTree::new(own);
+    let view = Ext4::load(Box::new(Reader(Arc::clone(staged))));
+    let mut opinion = Opinion { independent: 0, own: 0, reason: None };
+    for (path, expected) in expected.iter() {
+        // Attributes, and whatever ext4-view cannot read, are left to our own reader.
+        look_ourselves(&own, path, expected)?;
+        let seen = view.as_ref().map_err(ToString::to_string).and_then(|view| {
+            look_independently(view, path, expected).map_err(|error| error.to_string())
+        });
+        match seen {
+            Ok(None) => opinion.independent += 1,
+            Ok(Some(what)) => return Err(differs(path, &what, "ext4-view")),
+            Err(reason) => {
+                opinion.own += 1;
+                opinion.reason.get_or_insert(reason);
+            }
+        }
+    }
+    Ok(Some(opinion))
+}
+
+fn differs(path: &GuestPath, what: &str, reader: &str) -> Error {
+    let message = format!("{what} is not as asked for when read back by {reader}; nothing was committed");
+    Error::new(ErrorKind::Differs, message).at_path(path.to_bytes())
+}
+
+fn file_kind(file_type: ext4_view::FileType) -> FileKind {
+    match file_type {
+        ext4_view::FileType::BlockDevice => FileKind::BlockDevice,
+        ext4_view::FileType::CharacterDevice => FileKind::CharDevice,
+        ext4_view::FileType::Directory => FileKind::Dir,
+        ext4_view::FileType::Fifo => FileKind::Fifo,
+        ext4_view::FileType::Regular => FileKind::File,
+        ext4_view::FileType::Socket => FileKind::Socket,
+        ext4_view::FileType::Symlink => FileKind::Symlink,
+    }
+}
+
+/// What ext4-view sees differently, if anything.
+fn look_independently(view: &Ext4, path: &GuestPath, expected: &Expected) -> Result<Option<String>, Ext4Error> {
+    let bytes = path.to_bytes();
+    let at = ext4_view::Path::try_from(&bytes[..]).map_err(|_| Ext4Error::MalformedPath)?;
+    let meta = view.symlink_metadata(at)?;
+    let seen = Seen {
+        kind: file_kind(meta.file_type()),
+        mode: u32::from(meta.mode() & 0o7777),
+        uid: meta.uid(),
+        gid: meta.gid(),
+        size: meta.len(),
+        target: if meta.is_symlink() { Some(view.read_link(at)?.as_ref().to_vec()) } else { None },
+    };
+    if let Some(what) = seen.compare(expected) {
+        return Ok(Some(what));
+    }
+    if expected.contents.is_empty() {
+        return Ok(None);
+    }
+    let mut file = view.open(at)?;
+    for piece in &expected.contents {
+        file.seek_to(piece.offset)?;
+        if !piece_is(piece, |_, buf| file.read_bytes(buf))? {
+            return Ok(Some(format!("contents from byte {}", piece.offset)));
+        }
+    }
+    Ok(None)
+}
+
+fn look_ourselves<D: nomount_block::WriteAt>(tree: &ExtTree<D>, path: &GuestPath, expected: &Expected) -> Result<()> {
+    let stat = tree.stat(path)?;
+    let seen = Seen {
+        kind: stat.kind,
+        mode: stat.mode,
+        uid: stat.uid,
+        gid: stat.gid,
+        size: stat.size,
+        target: if stat.kind == FileKind::Symlink { Some(tree.read_link(path)?) } else { None },
+    };
+    let mut what = seen.compare(expected);
+    for piece in &expected.contents {
+        if !piece_is(piece, |offset, buf| tree.read_at(path, offset, buf))? {
+            what.get_or_insert(format!("contents from byte {}", piece.offset));
+        }
+    }
+    if !expected.xattrs.is_empty() {
+        let found = tree.xattrs(path)?;
+        for (name, value) in &expected.xattrs {
+            let seen = found.iter().find(|(found, _)| found == name).map(|(_, value)| value);
+            if seen != value.as_ref() {
+                what.get_or_insert(format!("attribute {}", name.escape_ascii()));
+            }
+        }
+    }
+    what.map_or(Ok(()), |what| Err(differs(path, &what, "a fresh reader")))
+}
+
+/// Whether a piece of contents is as expected, read with `read(offset, buffer)`.
+fn piece_is<E>(piece: &Piece, mut read: impl FnMut(u64, &mut [u8]) -> Result<usize, E>) -> Result<bool, E> {
+    let mut crc = 0;
+    let mut buf = vec![0; BUFFER.min(piece.len as usize)];
+    let mut done = 0;
+    while done < piece.len {
+        let want = buf.len().min((piece.len - done) as usize);
+        let got = read(piece.offset + done, &mut buf[..want])?;
+        if got == 0 {
+            return Ok(false);
+        }
+        crc = crc32c::crc32c_append(crc, &buf[..got]);
+        done += got as u64;
+    }
+    Ok(crc == piece.crc)
+}
+
+/// What a reader found at a path.
+struct Seen {
+    kind: FileKind,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    size: u64,
+    target: Option<Vec<u8>>,
+}
+
+impl Seen {
+    fn compare(&self, expected: &Expected) -> Option<String> {
+        let size_matters = expected.kind == FileKind::File;
+        let checks = [
+            (self.kind == expected.kind, "type"),
+            (self.mode == expected.mode, "mode"),
+            ((self.uid, self.gid) == (expected.uid, expected.gid), "owner"),
+            (!size_matters || self.size == expected.size, "size"),
+            (expected.target.is_none() || self.target == expected.target, "target"),
+        ];
+        checks.into_iter().find(|(same, _)| !same).map(|(_, what)| what.to_owned())
+    }
+}
