@@ -1,8 +1,14 @@
 //! A tree of files inside an image, as operations see it, whatever the filesystem.
 
+mod make;
+#[cfg(test)]
+pub(crate) mod memtree;
 mod path;
+mod resolve;
 
+pub use make::{MadeDirs, Written, append, make_dirs, replace};
 pub use path::{GuestPath, MAX_NAME, MAX_PATH};
+pub use resolve::{Follow, MAX_LINKS, MAX_STEPS, MAX_TEXT, Resolved, exists, find, read_all, resolve};
 
 use crate::error::Result;
 use std::fmt::Debug;
@@ -24,6 +30,21 @@ pub enum FileKind {
     Fifo,
     /// A socket.
     Socket,
+}
+
+impl FileKind {
+    /// In words, for messages.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::File => "regular file",
+            Self::Dir => "directory",
+            Self::Symlink => "symbolic link",
+            Self::CharDevice => "character device",
+            Self::BlockDevice => "block device",
+            Self::Fifo => "named pipe",
+            Self::Socket => "socket",
+        }
+    }
 }
 
 /// A point in time: seconds since 1970 (negative before) and nanoseconds below 10^9.

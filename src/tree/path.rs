@@ -51,7 +51,7 @@ impl GuestPath {
     }
 
     /// The components, from the root.
-    pub fn components(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
         self.components.iter().map(Vec::as_slice)
     }
 
