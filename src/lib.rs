@@ -2,6 +2,7 @@
 
 pub mod account;
 mod error;
+pub mod ops;
 pub mod tree;
 
 pub use error::{Error, ErrorKind, Place, Result};

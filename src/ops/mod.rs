@@ -1,0 +1,10 @@
+//! Operations on the files of a guest: each reads and changes a [`FileTree`](crate::tree::FileTree) and reports.
+
+mod change;
+mod editor;
+pub mod guest;
+mod guest_names;
+pub mod inject;
+
+pub use change::{Change, What};
+pub use guest_names::Owner;
