@@ -122,7 +122,7 @@ mod tests {
         esp.file("/EFI/BOOT/BOOTX64.EFI", "").file("/EFI/debian/grub.cfg", "");
         let mut boot = MemTree::new();
         boot.file("/vmlinuz-6.1", "").file("/initrd.img-6.1", "").dir("/grub").link("/boot", ".");
-        // In a mail spool or elsewhere, a link is no /boot directory.
+        // A link of that name is no /boot directory.
         let mut linked = MemTree::new();
         linked.file("/old/vmlinuz-6.1", "").file("/old/initrd.img-6.1", "").link("/boot", "old");
         let mut home = MemTree::new();
