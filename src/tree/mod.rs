@@ -1,5 +1,7 @@
 //! A tree of files inside an image, as operations see it, whatever the filesystem.
 
+#[cfg(test)]
+pub(crate) mod contract;
 mod make;
 #[cfg(test)]
 pub(crate) mod memtree;
