@@ -45,10 +45,11 @@ const IDENTITY: [&str; 7] = [
 
 /// Judges by the top directory and a few files.
 ///
-/// A root has /etc with one of [`IDENTITY`] in it; programs, or the links of a merged /usr that may lie on another
-/// filesystem (hence only the name is asked for); and a place to mount /dev, /proc or /sys, which tells it from a
-/// separate /usr with a factory copy of /etc. A filesystem with none of that but with a kernel and an initramfs in a
-/// real /boot directory is a root too: a separate /boot has those at its top, and at most a link `boot -> .`.
+/// A root has /etc with a file in it that every configured system has one of; programs, or the links of a merged
+/// /usr that may lie on another filesystem (hence only the name is asked for); and a place to mount /dev, /proc or
+/// /sys, which tells it from a separate /usr with a factory copy of /etc. A filesystem with none of that but with a
+/// kernel and an initramfs in a real /boot directory is a root too: a separate /boot has those at its top, and at most
+/// a link `boot -> .`.
 pub fn looks_like_root(tree: &dyn FileTree) -> RootVerdict {
     let top = names(tree, &GuestPath::root());
     let has = |name: &str| matches!(top.get(name.as_bytes()), Some(FileKind::Dir | FileKind::Symlink));
