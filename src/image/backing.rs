@@ -1,7 +1,7 @@
 //! The gate for backing files: a name stored in an image is opened only if the caller allowed it.
 
 use super::lock::{Lock, LockKind};
-use super::{Format, ImageOptions, TABLE_CACHE, open_file};
+use super::{ImageOptions, TABLE_CACHE, open_file};
 use crate::error::{Error, ErrorKind, Result};
 use nomount_block::{HostFile, ReadAt};
 use nomount_qcow2::{Info, Qcow2};

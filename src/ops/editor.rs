@@ -60,6 +60,10 @@ impl<'t> Editor<'t> {
         self.changes.truncate(mark.changes);
     }
 
+    pub(crate) fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
     pub(crate) fn into_changes(self) -> Vec<Change> {
         self.changes
     }

@@ -6,7 +6,7 @@ mod describe;
 mod os_release;
 mod root;
 
-pub use crypt::CryptFacts;
+pub use crypt::password_method;
 pub use describe::{FstabEntry, GuestInfo, Init, describe, init};
 pub use os_release::OsRelease;
 pub use root::{RootVerdict, looks_like_root};

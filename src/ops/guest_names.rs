@@ -20,7 +20,7 @@ pub(crate) fn user(tree: &dyn FileTree, name: &[u8]) -> Result<User> {
         Error::new(ErrorKind::NotFound, format!("user {} not found in password file", name.escape_ascii()))
             .at_path("/etc/passwd")
     })?;
-    Ok(User { uid: entry.uid, gid: entry.gid, home: entry.home.to_vec() })
+    Ok(User { uid: entry.uid, gid: entry.gid, home: entry.home })
 }
 
 /// The group `name` of the guest; [`NotFound`](ErrorKind::NotFound) without one, or without /etc/group.

@@ -113,7 +113,7 @@ pub fn recover(image: &Path, options: &crate::image::ImageOptions) -> Result<boo
 
 fn encode(device: &Device, records: &[Record]) -> Result<Vec<u8>> {
     let mut bytes = MAGIC.to_vec();
-    let mut word = |bytes: &mut Vec<u8>, value: u64| bytes.extend_from_slice(&value.to_le_bytes());
+    let word = |bytes: &mut Vec<u8>, value: u64| bytes.extend_from_slice(&value.to_le_bytes());
     word(&mut bytes, device.len());
     word(&mut bytes, records.len() as u64);
     for record in records {

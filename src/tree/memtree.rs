@@ -401,42 +401,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_nest() {
-        let mut tree = MemTree::new();
-        tree.file("/f", "0");
-        let outer = tree.savepoint();
-        tree.file("/f", "1").dir("/d");
-        let inner = tree.savepoint();
-        tree.file("/f", "2");
-        tree.rollback(inner);
-        assert_eq!(tree.text("/f"), "1");
-        let _dropped = tree.savepoint();
-        tree.rollback(outer);
-        assert_eq!(tree.text("/f"), "0");
-        assert!(!tree.has("/d"));
+    fn keeps_the_contract() {
+        super::super::contract::check(&mut MemTree::new());
     }
 
     #[test]
-    fn a_set_gid_directory_passes_its_group_on() {
+    fn hard_links_are_one_file() {
         let mut tree = MemTree::new();
-        tree.dir("/share").owner("/share", 1, 50).chmod("/share", 0o2775);
-        tree.dir("/share/d").file("/share/d/f", "");
-        assert_eq!((tree.owner_of("/share/d"), tree.mode("/share/d")), ((0, 50), 0o2755));
-        assert_eq!((tree.owner_of("/share/d/f"), tree.mode("/share/d/f")), ((0, 50), 0o644));
-    }
-
-    #[test]
-    fn links_are_not_followed_by_the_tree_itself() {
-        let mut tree = MemTree::new();
-        tree.file("/d/f", "x").link("/l", "d");
-        assert_eq!(tree.stat(&path("/l")).unwrap().kind, FileKind::Symlink);
-        assert_eq!(tree.stat(&path("/l/f")).unwrap_err().kind(), ErrorKind::NotADirectory);
-        assert_eq!(tree.write_file(&path("/l"), b"").unwrap_err().kind(), ErrorKind::Refused);
-        assert_eq!(
-            tree.create(&path("/d/f"), NewNode::File, SetAttr::default()).unwrap_err().kind(),
-            ErrorKind::Exists
-        );
-        tree.hard_link("/d/f", "/g");
-        assert_eq!(tree.stat(&path("/g")).unwrap().links, 2);
+        tree.file("/d/f", "x").hard_link("/d/f", "/g").file("/g", "y");
+        assert_eq!((tree.text("/d/f").as_str(), tree.stat(&path("/d/f")).unwrap().links), ("y", 2));
     }
 }

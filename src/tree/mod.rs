@@ -1,5 +1,7 @@
 //! A tree of files inside an image, as operations see it, whatever the filesystem.
 
+#[cfg(test)]
+pub(crate) mod contract;
 mod expect;
 mod ext;
 mod make;
@@ -166,7 +168,8 @@ pub trait FileTree: Debug {
     fn xattrs(&self, path: &GuestPath) -> Result<Vec<Xattr>>;
 
     /// Creates something new; `attr` wins over what would be inherited. Without a mode: 0644 for files, 0755 for
-    /// directories; without owners: 0, or the parent's group when the parent is set-gid.
+    /// directories; without owners: 0, or the parent's group when the parent is set-gid. A directory made in a set-gid
+    /// one without a mode is set-gid, too.
     fn create(&mut self, path: &GuestPath, node: NewNode, attr: SetAttr) -> Result<()>;
 
     /// Replaces the contents of a regular file. Inode, owner, mode, extended attributes and other names stay.

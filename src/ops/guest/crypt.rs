@@ -1,77 +1,74 @@
-//! Which password hashes the libraries of a guest verify.
+//! Which password hash the libraries of a guest verify.
 
-use super::known;
+use super::{MAX_FACT_FILE, OsRelease, known};
+use crate::account::crypt::Method;
+use crate::account::method::{Choice, Guest, supported_by_guest};
 use crate::tree::{FileTree, GuestPath, find, read_all};
-use std::collections::BTreeSet;
 
-/// Where libraries are; below the last two also in directories such as `x86_64-linux-gnu`.
+/// Where libraries are; below each also in directories such as `x86_64-linux-gnu`.
 const LIBRARY_DIRS: [&str; 4] = ["/lib64", "/usr/lib64", "/lib", "/usr/lib"];
 
 /// Directories with a system's name in theirs: a guest has one for each architecture it runs.
 const MAX_MULTIARCH: usize = 16;
-/// Names looked at in one library directory.
-const MAX_NAMES: usize = 65_536;
-/// Libraries read: a guest has one or two, with several names each.
-const MAX_LIBRARIES: usize = 16;
-/// Bytes read of each. libcrypt has about 200 KiB.
+/// Libraries looked at: a guest has one or two, with several names each.
+const MAX_LIBRARIES: usize = 64;
+/// Bytes of the largest that is read. libcrypt has about 200 KiB.
 const MAX_LIBRARY: u64 = 2 << 20;
 
-/// What was found out about the guest's crypt(3).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CryptFacts {
-    /// A libcrypt was found and read.
-    pub has_libcrypt: bool,
-    /// It knows yescrypt hashes, `$y$`.
-    pub yescrypt: bool,
-    /// It knows SHA-512 hashes, `$6$`.
-    pub sha512: bool,
-    /// The C library is musl, whose crypt knows SHA-512 and not yescrypt.
-    pub is_musl: bool,
+/// The method for a new password in this guest, and why.
+///
+/// What the guest's settings and release say counts only when its libcrypt knows yescrypt: the prefix of every kind of
+/// hash that a libcrypt verifies is a string in it.
+pub fn password_method(tree: &dyn FileTree) -> Choice {
+    let bytes = |path: &str| read_all(tree, &known(path), MAX_FACT_FILE).ok();
+    let libraries = libraries(tree);
+    let names: Vec<&[u8]> = libraries.iter().filter_map(GuestPath::name).collect();
+    let os = OsRelease::of(tree).unwrap_or_default();
+    let guest = Guest {
+        login_defs: &bytes("/etc/login.defs").unwrap_or_default(),
+        pam: &bytes("/etc/pam.d/common-password").or_else(|| bytes("/etc/pam.d/system-auth")).unwrap_or_default(),
+        libcrypt: &names,
+        os_id: os.id.as_bytes(),
+        os_version: os.version_id.as_deref().unwrap_or_default().as_bytes(),
+    };
+    let choice = supported_by_guest(&guest);
+    let knows_it = || {
+        libraries.iter().all(|path| {
+            let library = read_all(tree, path, MAX_LIBRARY).unwrap_or_default();
+            library.windows(3).any(|part| part == b"$y$")
+        })
+    };
+    if choice.method == Method::Yescrypt && !knows_it() {
+        return Choice { method: Method::Sha512, reason: "the guest's libcrypt does not know yescrypt" };
+    }
+    choice
 }
 
-impl CryptFacts {
-    /// Looks at the libraries of a guest. The prefixes of the hashes that a libcrypt knows are strings in it.
-    ///
-    /// With several libraries only what all of them know counts, as it is not known which one logins use.
-    pub fn of(tree: &dyn FileTree) -> Self {
-        let mut facts = Self::default();
-        let mut seen = BTreeSet::new();
-        let top = LIBRARY_DIRS.iter().map(|dir| known(dir)).collect::<Vec<_>>();
-        let multiarch = top.iter().flat_map(|dir| {
-            let names = entries(tree, dir).into_iter().filter(|name| name.windows(7).any(|part| part == b"-linux-"));
-            names.map(|name| dir.join(name)).collect::<Vec<_>>()
-        });
-        for dir in top.iter().cloned().chain(multiarch.take(MAX_MULTIARCH)).collect::<Vec<_>>() {
-            for name in entries(tree, &dir) {
-                facts.is_musl |= name.starts_with(b"ld-musl-") || name.starts_with(b"libc.musl-");
-                if !name.starts_with(b"libcrypt.so") && !name.starts_with(b"libcrypt-") {
-                    continue;
-                }
-                let Some(found) = find(tree, &dir.join(&name)).ok().flatten() else { continue };
-                if seen.len() < MAX_LIBRARIES && seen.insert(found.path.clone()) {
-                    facts.add(&read_all(tree, &found.path, MAX_LIBRARY).unwrap_or_default());
-                }
+/// Every libcrypt of the guest, links followed, each once.
+fn libraries(tree: &dyn FileTree) -> Vec<GuestPath> {
+    let top: Vec<GuestPath> = LIBRARY_DIRS.iter().map(|dir| known(dir)).collect();
+    let is_multiarch = |name: &Vec<u8>| name.windows(7).any(|part| part == b"-linux-");
+    let multiarch: Vec<GuestPath> = top
+        .iter()
+        .flat_map(|dir| names(tree, dir).into_iter().filter(is_multiarch).map(|name| dir.join(name)))
+        .take(MAX_MULTIARCH)
+        .collect();
+    let mut found = Vec::new();
+    for dir in top.iter().chain(&multiarch) {
+        let is_libcrypt = |name: &Vec<u8>| name.starts_with(b"libcrypt.so") || name.starts_with(b"libcrypt-");
+        for name in names(tree, dir).into_iter().filter(is_libcrypt).take(MAX_LIBRARIES) {
+            let Some(library) = find(tree, &dir.join(name)).ok().flatten() else { continue };
+            if !found.contains(&library.path) && found.len() < MAX_LIBRARIES {
+                found.push(library.path);
             }
         }
-        facts
     }
-
-    fn add(&mut self, library: &[u8]) {
-        if !library.starts_with(b"\x7fELF") {
-            return;
-        }
-        let has = |prefix: &[u8; 3]| library.windows(3).any(|part| part == prefix);
-        let (yescrypt, sha512) = (has(b"$y$"), has(b"$6$"));
-        self.yescrypt = yescrypt && (self.yescrypt || !self.has_libcrypt);
-        self.sha512 = sha512 && (self.sha512 || !self.has_libcrypt);
-        self.has_libcrypt = true;
-    }
+    found
 }
 
-fn entries(tree: &dyn FileTree, dir: &GuestPath) -> Vec<Vec<u8>> {
+fn names(tree: &dyn FileTree, dir: &GuestPath) -> Vec<Vec<u8>> {
     let Some(found) = find(tree, dir).ok().flatten() else { return Vec::new() };
-    let entries = tree.entries(&found.path).unwrap_or_default();
-    entries.into_iter().take(MAX_NAMES).map(|entry| entry.name).collect()
+    tree.entries(&found.path).unwrap_or_default().into_iter().map(|entry| entry.name).collect()
 }
 
 #[cfg(test)]
@@ -80,24 +77,41 @@ mod tests {
     use crate::tree::memtree::MemTree;
 
     const XCRYPT: &str = "\x7fELF..\0$y$\0$gy$\0$7$\0$2b$\0$6$\0$5$\0";
-    const GLIBC: &str = "\x7fELF..\0$1$\0$5$\0$6$\0";
+    const OLD_XCRYPT: &str = "\x7fELF..\0$2b$\0$6$\0$5$\0";
+
+    fn guest(library: &str, contents: &str, release: &str) -> MemTree {
+        let mut tree = MemTree::new();
+        tree.file(library, contents).file("/etc/os-release", release);
+        tree
+    }
 
     #[test]
-    fn a2_what_libcrypt_knows() {
-        let mut debian = MemTree::new();
-        debian.link("/lib", "usr/lib").file("/usr/lib/x86_64-linux-gnu/libcrypt.so.1.1.0", XCRYPT);
-        debian.link("/usr/lib/x86_64-linux-gnu/libcrypt.so.1", "libcrypt.so.1.1.0");
-        let both = CryptFacts { has_libcrypt: true, yescrypt: true, sha512: true, is_musl: false };
-        assert_eq!(CryptFacts::of(&debian), both);
-        let mut centos = MemTree::new();
-        centos.file("/lib64/libcrypt-2.17.so", GLIBC).link("/lib64/libcrypt.so.1", "libcrypt-2.17.so");
-        assert_eq!(CryptFacts::of(&centos), CryptFacts { yescrypt: false, ..both.clone() });
-        // Two of which one does not know it.
-        centos.file("/usr/lib64/libcrypt.so.2", XCRYPT);
-        assert_eq!(CryptFacts::of(&centos), CryptFacts { yescrypt: false, ..both });
-        let mut alpine = MemTree::new();
-        alpine.file("/lib/ld-musl-x86_64.so.1", "").file("/lib/libcrypt.so.1", "no library").dir("/lib64/libcrypt.so");
-        assert_eq!(CryptFacts::of(&alpine), CryptFacts { is_musl: true, ..CryptFacts::default() });
-        assert_eq!(CryptFacts::of(&MemTree::new()), CryptFacts::default());
+    fn a2_the_method_is_one_that_the_guests_library_verifies() {
+        let library = "/usr/lib/x86_64-linux-gnu/libcrypt.so.1.1.0";
+        let mut tree = guest(library, XCRYPT, "ID=debian\nVERSION_ID=\"12\"\n");
+        tree.link("/lib", "usr/lib").link("/usr/lib/x86_64-linux-gnu/libcrypt.so.1", "libcrypt.so.1.1.0");
+        assert_eq!(libraries(&tree).len(), 1);
+        assert_eq!(password_method(&tree).method, Method::Yescrypt);
+        // A second library that does not know it: logins may use either.
+        tree.file("/usr/lib64/libcrypt.so.2.0.0", OLD_XCRYPT);
+        assert_eq!(password_method(&tree).method, Method::Sha512);
+
+        let mut tree = guest("/lib64/libcrypt.so.1.1.0", OLD_XCRYPT, "ID=rhel\nVERSION_ID=\"8.9\"\n");
+        assert_eq!(password_method(&tree).method, Method::Sha512);
+        tree.file("/etc/login.defs", "ENCRYPT_METHOD YESCRYPT\n");
+        let choice = password_method(&tree);
+        assert_eq!((choice.method, choice.reason), (Method::Sha512, "the guest's libcrypt does not know yescrypt"));
+        tree.file("/lib64/libcrypt.so.1.1.0", XCRYPT);
+        assert_eq!(password_method(&tree).method, Method::Yescrypt);
+        tree.file("/etc/pam.d/system-auth", "password sufficient pam_unix.so sha512\n");
+        assert_eq!(password_method(&tree).method, Method::Sha512);
+        tree.file("/etc/pam.d/common-password", "password sufficient pam_unix.so yescrypt\n");
+        assert_eq!(password_method(&tree).method, Method::Yescrypt);
+
+        let glibc = guest("/lib64/libcrypt-2.17.so", OLD_XCRYPT, "ID=centos\nVERSION_ID=7\n");
+        assert_eq!(password_method(&glibc).method, Method::Sha512);
+        let alpine = guest("/lib/libcrypt.so.1", "", "ID=alpine\nVERSION_ID=3.20\n");
+        assert_eq!(password_method(&alpine).method, Method::Sha512);
+        assert_eq!(password_method(&MemTree::new()).method, Method::Sha512);
     }
 }

@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn reads_quotes_comments_and_nonsense() {
-        let text = "# ID=no\nNAME='A B'\nID=alma\nID_LIKE=\"rhel centos fedora\"\n\nnonsense\nVERSION_ID=\"9.4\"\nPRETTY_NAME=\"A \\\"B\\\" 'c'\"\n";
+        let text = "# ID=no\nNAME='A B'\nID=alma\nID_LIKE=\"rhel centos fedora\"\n\nnonsense\n\
+            VERSION_ID=\"9.4\"\nPRETTY_NAME=\"A \\\"B\\\" 'c'\"\n";
         let os = OsRelease::parse(text);
         assert_eq!(os.id, "alma");
         assert_eq!(os.id_like, ["rhel", "centos", "fedora"]);

@@ -45,10 +45,11 @@ const IDENTITY: [&str; 7] = [
 
 /// Judges by the top directory and a few files.
 ///
-/// A root has /etc with one of [`IDENTITY`] in it; programs, or the links of a merged /usr that may lie on another
-/// filesystem (hence only the name is asked for); and a place to mount /dev, /proc or /sys, which tells it from a
-/// separate /usr with a factory copy of /etc. A filesystem with none of that but with a kernel and an initramfs in a
-/// real /boot directory is a root too: a separate /boot has those at its top, and at most a link `boot -> .`.
+/// A root has /etc with a file in it that every configured system has one of; programs, or the links of a merged
+/// /usr that may lie on another filesystem (hence only the name is asked for); and a place to mount /dev, /proc or
+/// /sys, which tells it from a separate /usr with a factory copy of /etc. A filesystem with none of that but with a
+/// kernel and an initramfs in a real /boot directory is a root too: a separate /boot has those at its top, and at most
+/// a link `boot -> .`.
 pub fn looks_like_root(tree: &dyn FileTree) -> RootVerdict {
     let top = names(tree, &GuestPath::root());
     let has = |name: &str| matches!(top.get(name.as_bytes()), Some(FileKind::Dir | FileKind::Symlink));
@@ -122,15 +123,24 @@ mod tests {
         esp.file("/EFI/BOOT/BOOTX64.EFI", "").file("/EFI/debian/grub.cfg", "");
         let mut boot = MemTree::new();
         boot.file("/vmlinuz-6.1", "").file("/initrd.img-6.1", "").dir("/grub").link("/boot", ".");
+        // A link of that name is no /boot directory.
+        let mut linked = MemTree::new();
+        linked.file("/old/vmlinuz-6.1", "").file("/old/initrd.img-6.1", "").link("/boot", "old");
         let mut home = MemTree::new();
         home.dir("/alice/etc").dir("/bob/bin").dir("/lost+found");
         let mut usr = MemTree::new();
         usr.dir("/bin").dir("/lib").file("/etc/passwd", "").file("/etc/fstab", "").dir("/share");
         let mut var = MemTree::new();
         var.dir("/lib/dpkg").dir("/log").dir("/tmp");
-        for (name, tree) in
-            [("esp", esp), ("boot", boot), ("home", home), ("usr", usr), ("var", var), ("empty", MemTree::new())]
-        {
+        for (name, tree) in [
+            ("esp", esp),
+            ("boot", boot),
+            ("linked", linked),
+            ("home", home),
+            ("usr", usr),
+            ("var", var),
+            ("empty", MemTree::new()),
+        ] {
             let verdict = looks_like_root(&tree);
             assert!(!verdict.is_root(), "{name}: {verdict:?}");
         }

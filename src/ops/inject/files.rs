@@ -15,7 +15,7 @@ fn place(editor: &mut Editor<'_>, request: &InjectRequest, file: &InjectFile) ->
     let path = destination(&file.path)?;
     let parent = path.parent().unwrap_or_default();
     if !parent.is_root() && !exists(editor.tree(), &parent) {
-        let (leaf, _) = editor.make_dirs(&parent, Wanted::mode(0o755))?;
+        let (leaf, _) = editor.make_dirs(&parent, Wanted::default())?;
         if request.nova_compat {
             let root = nova::root_by_name(editor.tree())?;
             editor.set(&leaf, Wanted::all(0o744, root))?;

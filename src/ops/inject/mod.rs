@@ -82,6 +82,9 @@ pub fn inject(tree: &mut dyn FileTree, request: &InjectRequest) -> Result<Inject
             }
         }
     }
+    if start.is_some() && !request.nova_compat {
+        report.notes.extend(selinux::point_out_unlabelled(editor.tree(), editor.changes()));
+    }
     report.changes = editor.into_changes();
     Ok(report)
 }

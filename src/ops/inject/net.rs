@@ -16,7 +16,7 @@ pub(super) fn inject(
     interfaces: &[u8],
     notes: &mut Notes,
 ) -> Result<()> {
-    let (dir, _) = editor.make_dirs(&GuestPath::parse("/etc/network")?, Wanted::mode(0o755))?;
+    let (dir, _) = editor.make_dirs(&GuestPath::parse("/etc/network")?, Wanted::default())?;
     if request.nova_compat {
         let root = nova::root_by_name(editor.tree())?;
         editor.set(&dir, Wanted::all(0o744, root))?;

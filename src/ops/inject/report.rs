@@ -70,7 +70,7 @@ pub fn not_opened(request: &InjectRequest, error: Error) -> Result<InjectReport>
     }
     let reason = explain(&error);
     let mut report = InjectReport::new();
-    report.ok = request.is_empty();
+    report.ok = false;
     report.warnings.push(format!("ignoring error injecting data into image: {reason}"));
     report.items.extend(Item::ALL.map(|item| {
         let outcome = if request.asks_for(item) { Outcome::Failed(reason.clone()) } else { Outcome::Skipped };

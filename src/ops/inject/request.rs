@@ -81,7 +81,6 @@ impl fmt::Debug for InjectFile {
 
 /// What to inject. What is `None` or empty is not asked for (I3), except that an empty key is an error without
 /// `nova_compat`.
-#[derive(Clone)]
 pub struct InjectRequest {
     /// The text of public keys, one a line.
     pub key: Option<Vec<u8>>,
@@ -142,7 +141,7 @@ impl InjectRequest {
             Item::Key => self.key.as_ref().is_some_and(|key| !(self.nova_compat && key.is_empty())),
             Item::Net => self.net.as_ref().is_some_and(|net| !net.is_empty()),
             Item::Metadata => self.metadata.as_ref().is_some_and(|pairs| !pairs.is_empty()),
-            Item::AdminPassword => self.admin_password.as_ref().is_some_and(|password| !password.is_empty()),
+            Item::AdminPassword => self.admin_password.as_ref().is_some_and(|password| !password.expose().is_empty()),
             Item::Files => !self.files.is_empty(),
         }
     }

@@ -8,6 +8,7 @@ use super::{Notes, rc_local};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::editor::{Editor, Wanted};
 use crate::ops::guest::{self, Init};
+use crate::ops::{Change, What};
 use crate::tree::{FileKind, FileTree, Follow, GuestPath, MAX_TEXT, exists, find, read_all, resolve};
 
 /// Where systemd looks for units, the first that has one wins; /run is empty in an image.
@@ -68,7 +69,7 @@ pub(super) fn restore(editor: &mut Editor<'_>, dir: &GuestPath, notes: &mut Note
 
 /// Whether the guest has a policy and is not told to ignore it. /etc/selinux alone says nothing: Debian has it
 /// without SELinux.
-fn is_enabled(tree: &dyn FileTree) -> Result<bool> {
+pub(super) fn is_enabled(tree: &dyn FileTree) -> Result<bool> {
     let config = GuestPath::parse("/etc/selinux/config")?;
     if find(tree, &config)?.is_none() {
         return Ok(false);
@@ -79,6 +80,25 @@ fn is_enabled(tree: &dyn FileTree) -> Result<bool> {
     Ok(!mode.is_some_and(|mode| mode.trim_ascii().eq_ignore_ascii_case(b"disabled")))
 }
 
+/// Says which of the files created in an SELinux guest have no context that anything will give them. New files have
+/// none at all; a restorecon that [`restore`] left for the next boot is only for the keys.
+pub(super) fn point_out_unlabelled(tree: &dyn FileTree, changes: &[Change]) -> Option<String> {
+    if !is_enabled(tree).unwrap_or(false) {
+        return None;
+    }
+    let is_created = |what: &What| matches!(what, What::CreatedDir { .. } | What::CreatedFile { .. });
+    let is_key = |path: &GuestPath| path.components().any(|name| name == b".ssh");
+    let paths: Vec<String> = changes
+        .iter()
+        .filter(|change| is_created(&change.what) && !is_key(&change.path))
+        .map(|change| change.path.to_string())
+        .collect();
+    (!paths.is_empty()).then(|| {
+        let paths = paths.join(", ");
+        format!("without an SELinux context until restorecon or a relabel (/.autorelabel) gives them one: {paths}")
+    })
+}
+
 /// The script that inits other than systemd run, and that systemd's units name unless built otherwise.
 fn usual_script(tree: &dyn FileTree) -> Result<GuestPath> {
     let script = GuestPath::parse("/etc/rc.local")?;
@@ -87,7 +107,7 @@ fn usual_script(tree: &dyn FileTree) -> Result<GuestPath> {
 }
 
 fn add_line(editor: &mut Editor<'_>, script: &GuestPath, dir: &GuestPath, notes: &mut Notes) -> Result<()> {
-    editor.make_dirs(&script.parent().unwrap_or_default(), Wanted::mode(0o755))?;
+    editor.make_dirs(&script.parent().unwrap_or_default(), Wanted::default())?;
     let line = [b"restorecon -RF ", quoted(dir).as_slice(), b" 2>/dev/null || :"].concat();
     let found = resolve(editor.tree(), script, Follow::Last)?;
     let before = match found.stat {
@@ -99,10 +119,7 @@ fn add_line(editor: &mut Editor<'_>, script: &GuestPath, dir: &GuestPath, notes:
     if let Some(after) = after {
         editor.replace(script, &after, Wanted::mode(0o755))?;
     }
-    let Some(stat) = found.stat else {
-        notes.note(format!("{script} was created and has no SELinux context of its own yet"));
-        return Ok(());
-    };
+    let Some(stat) = found.stat else { return Ok(()) };
     // Who may read it may run it: 0644 becomes 0755, 0600 becomes 0700.
     let executable = stat.mode | (stat.mode & 0o444) >> 2;
     if stat.mode & 0o111 == 0 && !before.is_empty() {
@@ -193,7 +210,7 @@ fn enable(editor: &mut Editor<'_>, unit: Option<Unit>, script: &GuestPath, notes
             None => create_unit(editor, script)?,
         };
         if !is_linked {
-            let (wants, _) = editor.make_dirs(&GuestPath::parse(WANTS)?, Wanted::mode(0o755))?;
+            let (wants, _) = editor.make_dirs(&GuestPath::parse(WANTS)?, Wanted::default())?;
             editor.symlink(&wants.join("rc-local.service"), &target)?;
         }
         notes.note(format!("rc-local.service was enabled, as nothing ran {script} at boot"));
@@ -213,7 +230,7 @@ fn create_unit(editor: &mut Editor<'_>, script: &GuestPath) -> Result<GuestPath>
          [Service]\nType=oneshot\nExecStart={script} start\nRemainAfterExit=yes\n\n\
          [Install]\nWantedBy=multi-user.target\n"
     );
-    editor.make_dirs(&GuestPath::parse("/etc/systemd/system")?, Wanted::mode(0o755))?;
+    editor.make_dirs(&GuestPath::parse("/etc/systemd/system")?, Wanted::default())?;
     editor.replace(&path, text.as_bytes(), Wanted::mode(0o644))?;
     Ok(path)
 }

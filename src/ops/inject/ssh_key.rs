@@ -19,7 +19,7 @@ pub(super) fn inject(editor: &mut Editor<'_>, request: &InjectRequest, text: &[u
 /// K1 to K4 to the byte: always /root, always appended.
 fn inject_as_nova(editor: &mut Editor<'_>, text: &[u8]) -> Result<()> {
     let ssh_dir = GuestPath::parse("/root/.ssh")?;
-    let (ssh_dir, _) = editor.make_dirs(&ssh_dir, Wanted::mode(0o755))?;
+    let (ssh_dir, _) = editor.make_dirs(&ssh_dir, Wanted::default())?;
     let root = nova::root_by_name(editor.tree())?;
     editor.set(&ssh_dir, Wanted::all(0o700, root))?;
     let entry = [NOVA_COMMENT, nova::strip(text), b"\n"].concat();

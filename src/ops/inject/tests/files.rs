@@ -24,6 +24,15 @@ fn l1_parents_are_0755_and_an_existing_one_is_left_alone() {
 }
 
 #[test]
+fn l1_a_set_gid_directory_passes_its_group_on() {
+    let mut tree = debian();
+    tree.dir("/share").owner("/share", 0, 50).chmod("/share", 0o2775);
+    done(&mut tree, &files(&[("/share/a/f", "x")]));
+    assert_eq!((tree.mode("/share/a"), tree.owner_of("/share/a")), (0o2755, (0, 50)));
+    assert_eq!((tree.mode("/share/a/f"), tree.owner_of("/share/a/f")), (0o644, (0, 50)));
+}
+
+#[test]
 fn l1_several_files_in_the_order_given() {
     let mut tree = debian();
     done(&mut tree, &files(&[("/f", "1"), ("/d/g", "2"), ("f", "3")]));

@@ -83,9 +83,8 @@ fn i3_what_is_empty_is_skipped() {
 #[test]
 fn i4_a_failed_optional_item_leaves_no_half_write_and_the_others_go_on() {
     // The second of two files fails: the first must be gone, too, with its directory.
-    let mut request = all();
-    request.files = vec![file("/opt/new/a", "1"), file("/etc/bad", "2")];
-    for request in [request.clone(), nova(request)] {
+    let bad = || InjectRequest { files: vec![file("/opt/new/a", "1"), file("/etc/bad", "2")], ..all() };
+    for request in [bad(), nova(bad())] {
         let (mut tree, mut without) = (debian(), debian());
         tree.fail_writes_to("/etc/bad");
         let report = inject(&mut tree, &request).unwrap();
@@ -120,27 +119,27 @@ fn selinux_guest() -> MemTree {
 #[test]
 fn i4_whichever_write_fails_nothing_stays_of_its_item() {
     for compat in [false, true] {
-        let request = InjectRequest { nova_compat: compat, ..all() };
+        let request = || InjectRequest { nova_compat: compat, ..all() };
         let mut whole = selinux_guest();
         let first = whole.writes;
-        done(&mut whole, &request);
+        done(&mut whole, &request());
         let writes = whole.writes - first;
         assert!(writes >= 10, "{writes}");
         for number in 1..=writes {
             let mut tree = selinux_guest();
             let before = tree.listing();
             tree.failing_write = Some(first + number);
-            let mandatory = InjectRequest { mandatory: Item::ALL.into(), ..request.clone() };
+            let mandatory = InjectRequest { mandatory: Item::ALL.into(), ..request() };
             assert_eq!(inject(&mut tree, &mandatory).unwrap_err().kind(), ErrorKind::Io);
             assert_eq!(tree.listing(), before, "write {number}");
 
             let mut tree = selinux_guest();
             tree.failing_write = Some(first + number);
-            let report = inject(&mut tree, &request).unwrap();
+            let report = inject(&mut tree, &request()).unwrap();
             let lost: Vec<Item> =
                 Item::ALL.into_iter().filter(|item| *report.outcome(*item) != Outcome::Done).collect();
             assert_eq!(lost.len(), 1, "write {number}");
-            let mut rest = request.clone();
+            let mut rest = request();
             match lost[0] {
                 Item::Key => rest.key = None,
                 Item::Net => rest.net = None,

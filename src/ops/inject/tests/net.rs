@@ -49,9 +49,9 @@ fn n1_a_guest_that_would_not_read_it_is_pointed_out() {
 
 #[test]
 fn d1_metadata_is_json_in_meta_js() {
-    let metadata = Some(vec![("eek".into(), "wizz".into()), ("foo".into(), "bar".into())]);
-    let request = InjectRequest { metadata, ..InjectRequest::default() };
-    for request in [request.clone(), nova(request)] {
+    let pairs = || Some(vec![("eek".into(), "wizz".into()), ("foo".into(), "bar".into())]);
+    let request = || InjectRequest { metadata: pairs(), ..InjectRequest::default() };
+    for request in [request(), nova(request())] {
         let mut tree = debian();
         tree.file("/meta.js", "{\"old\": \"and long and much longer still\"}").chmod("/meta.js", 0o600);
         done(&mut tree, &request);

@@ -1,6 +1,7 @@
 //! A1 and A2: the password in shadow.
 
 use super::*;
+use crate::account::crypt::verify;
 
 fn password() -> InjectRequest {
     let salt = *b"0123456789abcdef";
@@ -72,4 +73,60 @@ fn a1_both_files_must_be_there() {
         let reason = failed(&mut tree, &request, Item::AdminPassword);
         assert!(reason.starts_with("/etc/passwd: "), "{reason}");
     }
+}
+
+#[test]
+fn a2_nova_writes_md5() {
+    // The vector of Nova's tests: password 123456, salt 1234567890abcdef, of which crypt(3) reads eight characters.
+    let salt = *b"\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x02abcdef";
+    let mut tree = debian();
+    done(&mut tree, &InjectRequest { salt, ..nova(password()) });
+    let line = "root:$1$12345678$a4ge4d5iJ5vwvbFS88TEN0:14917:0:99999:7:::\n";
+    assert!(tree.text("/etc/shadow").starts_with(line), "{}", tree.text("/etc/shadow"));
+}
+
+#[test]
+fn a2_the_hash_is_one_that_the_guest_verifies() {
+    let mut without = debian();
+    done(&mut without, &password());
+    assert!(field(&without, "root").starts_with("$6$"));
+    let mut with = debian();
+    with.file("/usr/lib/x86_64-linux-gnu/libcrypt.so.1.1.0", "\x7fELF $y$ $6$");
+    done(&mut with, &password());
+    assert!(field(&with, "root").starts_with("$y$"));
+    for tree in [without, with] {
+        let hash = Secret::new(field(&tree, "root"));
+        assert!(verify(&hash, b"123456").unwrap());
+        assert!(!verify(&hash, b"123457").unwrap());
+    }
+}
+
+#[test]
+fn a2_the_salt_is_the_random_bytes_given() {
+    let hash_with = |salt| {
+        let mut tree = debian();
+        done(&mut tree, &InjectRequest { salt, ..password() });
+        field(&tree, "root")
+    };
+    assert_eq!(hash_with([7; 16]), hash_with([7; 16]));
+    assert_ne!(hash_with([7; 16]), hash_with([8; 16]));
+}
+
+#[test]
+fn a2_a_password_that_crypt_would_cut_is_refused() {
+    for password_text in ["a\0b".to_owned(), "x".repeat(512)] {
+        let mut tree = debian();
+        let before = tree.listing();
+        let request = InjectRequest { admin_password: Some(Secret::new(password_text)), ..password() };
+        assert!(failed(&mut tree, &request, Item::AdminPassword).starts_with("the password cannot be set: "));
+        assert_eq!(tree.listing(), before);
+    }
+}
+
+#[test]
+fn a1_a_user_whose_password_is_not_in_shadow_is_pointed_out() {
+    let mut tree = debian();
+    tree.file("/etc/passwd", "root:$1$a$b:0:0::/root:/bin/sh\n");
+    let report = done(&mut tree, &password());
+    assert!(report.warnings[0].contains("does not refer to /etc/shadow"), "{:?}", report.warnings);
 }

@@ -180,3 +180,16 @@ fn k5_through_the_link_of_fedora() {
     done(&mut tree, &nova(key()));
     assert_eq!(tree.text("/etc/rc.d/rc.local"), format!("#!/bin/sh\n{LINES}{NOVA_LINES}"));
 }
+
+#[test]
+fn k5_new_files_without_a_context_are_pointed_out() {
+    let mut tree = selinux("/etc/rc.local");
+    tree.file("/etc/old", "x").file("/etc/rc.local", "#!/bin/sh\n").chmod("/etc/rc.local", 0o755);
+    let request = InjectRequest { files: vec![file("/etc/old", "1"), file("/opt/new", "2")], ..key() };
+    let report = done(&mut tree, &request);
+    let unlabelled: Vec<&String> = report.notes.iter().filter(|note| note.contains("/.autorelabel")).collect();
+    assert_eq!(unlabelled.len(), 1);
+    assert!(unlabelled[0].ends_with("gives them one: /opt, /opt/new"), "{unlabelled:?}");
+    let mut other = debian();
+    assert_eq!(done(&mut other, &request).notes, Vec::<String>::new());
+}
