@@ -1,0 +1,79 @@
+//! The command line: one file per subcommand. Only here is anything printed, and only here are the environment, the
+//! clock and randomness asked.
+
+mod cat;
+mod exit;
+mod info;
+mod inject;
+mod ls;
+mod password;
+mod recover;
+mod stat;
+mod target;
+mod ui;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Edits disk images from an ordinary process: no mount, no root, no virtual machine.
+#[derive(Debug, Parser)]
+#[command(name = "nomount", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = exit::HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Inject(inject::Args),
+    Ls(ls::Args),
+    Cat(cat::Args),
+    Stat(stat::Args),
+    Info(info::Args),
+    Recover(recover::Args),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe is the only failure, and nobody is there to hear of it.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE });
+        }
+    };
+    std::panic::set_hook(Box::new(exit::report_bug));
+    let json = cli.command.json();
+    let run = std::panic::catch_unwind(|| match cli.command {
+        Command::Inject(args) => inject::run(args),
+        Command::Ls(args) => ls::run(&args),
+        Command::Cat(args) => cat::run(&args),
+        Command::Stat(args) => stat::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Recover(args) => recover::run(&args),
+    });
+    match run {
+        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Err(error)) => {
+            ui::error(&error, json);
+            ExitCode::from(exit::code(error.kind()))
+        }
+        Err(_) => ExitCode::from(exit::BUG),
+    }
+}
+
+impl Command {
+    /// Whether errors are to be told as JSON, too.
+    fn json(&self) -> bool {
+        match self {
+            Self::Inject(args) => args.json,
+            Self::Ls(args) => args.json,
+            Self::Cat(_) => false,
+            Self::Stat(args) => args.json,
+            Self::Info(args) => args.json,
+            Self::Recover(args) => args.json,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The only place that prints.
+
+use super::exit;
+use nomount::Error;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+/// The version of the JSON that is printed; it changes when something is renamed or removed.
+pub const SCHEMA: u32 = 1;
+
+/// Bytes from an image as text: UTF-8 as it is, everything else and every control character escaped.
+pub fn safe(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character.is_control() || character == '\\' {
+                text.extend(character.escape_default());
+            } else {
+                text.push(character);
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+    }
+    text
+}
+
+/// Bytes from an image as JSON: a string where they are UTF-8, else an object with them in hexadecimal.
+pub fn bytes_json(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!(text),
+        Err(_) => json!({ "hex": hex(bytes) }),
+    }
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Prints lines to standard output.
+pub fn lines<S: AsRef<str>>(lines: impl IntoIterator<Item = S>) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for line in lines {
+        writeln!(out, "{}", line.as_ref())?;
+    }
+    out.flush()
+}
+
+/// Prints a JSON document to standard output, with the schema's version first.
+pub fn json(value: Value) -> io::Result<()> {
+    let mut document = serde_json::Map::from_iter([("schema".to_owned(), json!(SCHEMA))]);
+    match value {
+        Value::Object(fields) => document.extend(fields),
+        other => drop(document.insert("result".to_owned(), other)),
+    }
+    lines([serde_json::to_string_pretty(&Value::Object(document)).expect("a JSON value can be printed")])
+}
+
+/// Prints something to be noticed, on standard error.
+pub fn note(text: &str) {
+    eprintln!("nomount: {text}");
+}
+
+/// Prints something that may not be as wished, on standard error.
+pub fn warning(text: &str) {
+    eprintln!("nomount: warning: {text}");
+}
+
+/// Prints an error with its causes and what to do about it; with `as_json` on standard output.
+pub fn error(error: &Error, as_json: bool) {
+    let causes = causes(error);
+    if as_json {
+        let place = error.place();
+        let document = json!({ "error": {
+            "kind": exit::word(error.kind()),
+            "exit_code": exit::code(error.kind()),
+            "message": [&[error.message().to_owned()], &causes[..]].concat().join(": "),
+            "image": place.image.as_ref().map(|path| path.display().to_string()),
+            "volume": place.volume,
+            "path": place.path.as_deref().map(bytes_json),
+            "hint": error.hint_text(),
+        }});
+        // Nobody is there to hear of a closed pipe.
+        let _ = json(document);
+        return;
+    }
+    eprintln!("nomount: {}", [&[error.to_string()], &causes[..]].concat().join(": "));
+    if let Some(hint) = error.hint_text() {
+        eprintln!("hint: {hint}");
+    }
+}
+
+fn causes(error: &Error) -> Vec<String> {
+    let first = std::error::Error::source(error);
+    std::iter::successors(first, |cause| cause.source()).map(ToString::to_string).collect()
+}
+
+/// The error for output that cannot be written.
+pub fn output_failed(error: io::Error) -> Error {
+    Error::new(nomount::ErrorKind::Io, "cannot write the output").caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_image_says_cannot_control_a_terminal() {
+        assert_eq!(safe(b"caf\xc3\xa9 \x1b[31m\n\xff\\"), "caf\u{e9} \\u{1b}[31m\\n\\xff\\\\");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_told_in_hexadecimal() {
+        assert_eq!(bytes_json(b"a"), json!("a"));
+        assert_eq!(bytes_json(b"\xff\x00"), json!({ "hex": "ff00" }));
+    }
+}
