@@ -50,10 +50,23 @@ pub fn e2fsck_fn(disk: &Path, offset: u64) -> Verdict {
     Err(Complaint::new("e2fsck -fn", disk, &done))
 }
 
-/// `e2fsck -p` on a file that is a filesystem: replays the journal and does what a boot does. It must end with 0 or 1
-/// (repaired without a question). Follow it with [`e2fsck_fn`]. A partition is cut out with [`scratch::window`] first:
-/// after a replay e2fsck opens the file again and forgets the offset it was given.
-pub fn e2fsck_recover(filesystem: &Path) -> Verdict {
+/// `e2fsck -p` on the filesystem at byte `offset` of a raw file: replays the journal and does what a boot
+/// does. It must end with 0 or 1 (repaired without a question). Follow it with [`e2fsck_fn`].
+///
+/// At an offset it works on a copy that is written back: after a replay e2fsck opens the file again and forgets the
+/// offset it was given.
+pub fn e2fsck_recover(disk: &Path, offset: u64) -> Verdict {
+    if offset == 0 {
+        return recover(disk);
+    }
+    let len = std::fs::metadata(disk).map(|meta| meta.len()).unwrap_or_else(|e| panic!("{}: {e}", disk.display()));
+    let filesystem = scratch::window(disk, offset, len - offset);
+    recover(&filesystem)?;
+    scratch::write_back(&filesystem, disk, offset);
+    Ok(())
+}
+
+fn recover(filesystem: &Path) -> Verdict {
     let done = e2fsck("-p", filesystem, 0);
     match done.status.code() {
         Some(0 | 1) => Ok(()),

@@ -83,7 +83,7 @@ fn dirty_logs_replay_to_the_state_after_the_edit_and_honour_the_revoke() {
     for name in ["dirty-ext3", "dirty-32bit", "dirty-csum2", "dirty-csum3"] {
         let image = fixture::file(name);
         let before = TreeDigest::of_ext(&image, 0);
-        judges::e2fsck_recover(&image).unwrap();
+        judges::e2fsck_recover(&image, 0).unwrap();
         judges::e2fsck_fn(&image, 0).unwrap();
         let after = TreeDigest::of_ext(&image, 0);
         let paths = |tree: &TreeDigest| ["/etc/added", "/etc/added-dir", "/etc/group"].map(|p| tree.get(p).is_some());
