@@ -1,7 +1,7 @@
 //! Temporary files: sparse copies, windows of disks, raw copies of containers. Each goes away when dropped.
 
 use crate::tool::{command, output, text};
-use nomount_block::{ExtentKind, HostFile, ReadAt, Window};
+use nomount_block::{ExtentKind, HostFile, ReadAt, Window, WriteAt};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -74,4 +74,28 @@ pub(crate) fn write_sparse(source: &dyn ReadAt, target: &File) -> io::Result<()>
         at += len;
     }
     Ok(())
+}
+
+/// Makes the bytes of `disk` at `offset` equal to the whole of `part`.
+pub(crate) fn write_back(part: &Path, disk: &Path, offset: u64) {
+    let open = |path: &Path| -> HostFile {
+        let file = File::options().read(true).write(true).open(path);
+        let file = file.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        HostFile::new(file, false).expect("an open file has a length")
+    };
+    let (part, mut disk) = (open(part), open(disk));
+    let mut at = 0;
+    let mut buf = Vec::new();
+    while at < part.len() {
+        let extent = part.extent_at(at).expect("inside the file");
+        if extent.kind == ExtentKind::Zero {
+            disk.discard(offset + at, extent.len).expect("the disk is written");
+            at += extent.len;
+            continue;
+        }
+        buf.resize(extent.len.min(PIECE) as usize, 0);
+        part.read_at(at, &mut buf).expect("inside the file");
+        disk.write_at(offset + at, &buf).expect("the disk is written");
+        at += buf.len() as u64;
+    }
 }

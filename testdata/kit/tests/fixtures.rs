@@ -149,6 +149,8 @@ fn fixtures_are_reproducible() {
     let script = fixture::folder().join("../make-fixtures.sh");
     let done = output(std::process::Command::new(script).arg(folder.path()));
     assert!(done.status.success(), "{}", text(&done));
+    let count = |folder: &std::path::Path| std::fs::read_dir(folder).unwrap().count();
+    assert_eq!(count(folder.path()), count(&fixture::folder()), "the script makes other files than those kept");
     for entry in std::fs::read_dir(fixture::folder()).unwrap() {
         let kept = entry.unwrap();
         // How qcow2 and gzip pack is their business and changes with their versions: compare what is inside.

@@ -29,37 +29,59 @@ pub enum Field {
 
 /// A path that differs.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Change {
-    /// The path.
-    pub path: Bytes,
-    /// What was there; `None` for a path that was added.
-    pub before: Option<Entry>,
-    /// What is there; `None` for a path that was removed.
-    pub after: Option<Entry>,
-    /// Which fields differ, where both are there.
-    pub fields: Vec<Field>,
+pub enum Change {
+    /// Only after.
+    Added(Bytes, Box<Entry>),
+    /// Only before.
+    Removed(Bytes, Box<Entry>),
+    /// In both, with these fields different.
+    Changed {
+        /// The path.
+        path: Bytes,
+        /// Which fields.
+        fields: Vec<Field>,
+        /// The entry before.
+        before: Box<Entry>,
+        /// The entry after.
+        after: Box<Entry>,
+    },
+}
+
+impl Change {
+    /// The path it is about.
+    pub fn path(&self) -> &[u8] {
+        match self {
+            Self::Added(path, _) | Self::Removed(path, _) | Self::Changed { path, .. } => path,
+        }
+    }
 }
 
 /// `+ /new`, `- /old`, `~ /changed: [Mode, Content]`: a list of changes in an assertion stays readable.
 impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = String::from_utf8_lossy(&self.path);
-        match (&self.before, &self.after) {
-            (None, _) => write!(f, "+ {path}"),
-            (_, None) => write!(f, "- {path}"),
-            _ => write!(f, "~ {path}: {:?}", self.fields),
+        let path = String::from_utf8_lossy(self.path());
+        match self {
+            Self::Added(..) => write!(f, "+ {path}"),
+            Self::Removed(..) => write!(f, "- {path}"),
+            Self::Changed { fields, .. } => write!(f, "~ {path}: {fields:?}"),
         }
     }
 }
 
 pub(super) fn diff(before: &TreeDigest, after: &TreeDigest) -> Vec<Change> {
     let paths: BTreeSet<&Bytes> = before.entries.keys().chain(after.entries.keys()).collect();
-    let changes = paths.into_iter().map(|path| {
-        let (old, new) = (before.entries.get(path), after.entries.get(path));
-        let fields = old.zip(new).map(|(old, new)| fields(old, new)).unwrap_or_default();
-        Change { path: path.clone(), before: old.cloned(), after: new.cloned(), fields }
-    });
-    changes.filter(|change| change.before != change.after).collect()
+    let change = |path: &Bytes| match (before.entries.get(path), after.entries.get(path)) {
+        (Some(old), Some(new)) if old == new => None,
+        (Some(old), Some(new)) => Some(Change::Changed {
+            path: path.clone(),
+            fields: fields(old, new),
+            before: Box::new(old.clone()),
+            after: Box::new(new.clone()),
+        }),
+        (Some(old), None) => Some(Change::Removed(path.clone(), Box::new(old.clone()))),
+        (None, new) => new.map(|new| Change::Added(path.clone(), Box::new(new.clone()))),
+    };
+    paths.into_iter().filter_map(change).collect()
 }
 
 fn fields(a: &Entry, b: &Entry) -> Vec<Field> {
