@@ -1,7 +1,7 @@
 //! The one error of the library: what kind of failure, where, and why.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The result of every operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -98,6 +98,15 @@ impl Error {
     #[must_use]
     pub fn in_image(mut self, image: impl Into<PathBuf>) -> Self {
         self.place.image.get_or_insert_with(|| image.into());
+        self
+    }
+
+    /// Calls the image `name` where the error calls it `working`: the copy that is worked on under another name.
+    #[must_use]
+    pub fn rename_image(mut self, working: &Path, name: &Path) -> Self {
+        if self.place.image.as_deref() == Some(working) {
+            self.place.image = Some(name.to_owned());
+        }
         self
     }
 

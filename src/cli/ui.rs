@@ -71,10 +71,11 @@ pub fn error(error: &Error, as_json: bool) {
     let causes = causes(error);
     if as_json {
         let place = error.place();
+        let message = [&[error.message().to_owned()], &causes[..]].concat().join(": ");
         let document = json!({ "error": {
             "kind": exit::word(error.kind()),
             "exit_code": exit::code(error.kind()),
-            "message": [&[error.message().to_owned()], &causes[..]].concat().join(": "),
+            "message": message,
             "image": place.image.as_ref().map(|path| path.display().to_string()),
             "volume": place.volume,
             "path": place.path.as_deref().map(bytes_json),
