@@ -166,7 +166,7 @@ fn corrupt_fields_and_random_damage_are_survived() {
         // Entries of the tables that the header names, and of what these name.
         let word = |at: u64| u64::from_be_bytes(base[at as usize..][..8].try_into().unwrap());
         let (l1, reftable) = (word(40), word(48));
-        let tables = [l1, reftable, word(l1) & 0xff_ffff_fffe_00, word(reftable), word(64)];
+        let tables = [l1, reftable, word(l1) & 0xffff_ffff_fe00, word(reftable), word(64)];
         for table in tables {
             for entry in 0..4 {
                 for value in [0, 1, 512, 4096, 1 << 40, 1 << 62, u64::MAX, 1 << 63 | l1, 1 << 63 | reftable, 1 << 63] {
@@ -197,7 +197,7 @@ fn data_is_never_written_over_tables() {
     let base = image("compat=v3,cluster_size=4096", &[]);
     let word = |at: u64| u64::from_be_bytes(base[at as usize..][..8].try_into().unwrap());
     let l1 = word(40);
-    let l2 = word(l1) & 0xff_ffff_fffe_00;
+    let l2 = word(l1) & 0xffff_ffff_fe00;
     for target in [l1, l2, word(48), word(word(48)), word(64)] {
         let bytes = with(base.clone(), l2 as usize, &(1 << 63 | target).to_be_bytes());
         let mut image = Qcow2::open(Memory::new(bytes.clone()), None, Options::default()).unwrap();
