@@ -68,7 +68,7 @@ impl Checker<'_> {
                     self.refer("compressed", start, sectors * 512 - start % 512);
                 } else if entry & OFFSET != 0 {
                     self.refer("data", entry & OFFSET, cluster);
-                    if (entry & OFFSET) % cluster != 0 {
+                    if !(entry & OFFSET).is_multiple_of(cluster) {
                         self.verdict.errors.push(format!("data offset {entry:#x} is not aligned"));
                     }
                     if active {
@@ -109,7 +109,7 @@ pub fn check(file: &[u8]) -> Verdict {
         if block == 0 {
             continue;
         }
-        if block % cluster != 0 {
+        if !block.is_multiple_of(cluster) {
             checker.verdict.errors.push(format!("refcount block {block:#x} is not aligned"));
         }
         checker.refer("refcount block", block, cluster);
