@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use nomount_block::{ReadAt, Window};
+use nomount_ext::Kind;
 use nomount_ptable::{Partition, Table};
 use serde::Serialize;
 use std::fmt;
@@ -13,8 +14,12 @@ const PROBE: u64 = 68 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Content {
-    /// ext2, ext3 or ext4.
-    Ext,
+    /// The three that are read and written.
+    Ext2,
+    /// See [`Content::Ext2`].
+    Ext3,
+    /// See [`Content::Ext2`].
+    Ext4,
     /// FAT12, FAT16 or FAT32.
     Vfat,
     /// Others that are recognised and not opened.
@@ -64,10 +69,17 @@ const MAGICS: &[(usize, &[u8], Content)] = &[
 ];
 
 impl Content {
-    /// The name as blkid spells it; ext filesystems tell which when they are opened.
+    /// Whether it is one of the ext family.
+    pub fn is_ext(self) -> bool {
+        matches!(self, Self::Ext2 | Self::Ext3 | Self::Ext4)
+    }
+
+    /// The name as blkid spells it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Ext => "ext",
+            Self::Ext2 => Kind::Ext2.name(),
+            Self::Ext3 => Kind::Ext3.name(),
+            Self::Ext4 => Kind::Ext4.name(),
             Self::Vfat => "vfat",
             Self::Xfs => "xfs",
             Self::Btrfs => "btrfs",
@@ -89,10 +101,15 @@ impl Content {
     fn probe(device: &impl ReadAt) -> Result<Self> {
         let mut start = vec![0; PROBE.min(device.len()) as usize];
         device.read_at(0, &mut start)?;
-        if nomount_ext::probe(&start) {
-            return Ok(Self::Ext);
+        if let Some(kind) = nomount_ext::probe(&start) {
+            return Ok(match kind {
+                Kind::Ext2 => Self::Ext2,
+                Kind::Ext3 => Self::Ext3,
+                Kind::Ext4 => Self::Ext4,
+            });
         }
-        let fits = |(at, magic, _): &&(usize, &[u8], Self)| start.get(*at..).is_some_and(|rest| rest.starts_with(magic));
+        let fits =
+            |(at, magic, _): &&(usize, &[u8], Self)| start.get(*at..).is_some_and(|rest| rest.starts_with(magic));
         Ok(MAGICS.iter().find(fits).map_or(Self::Unknown, |(_, _, content)| *content))
     }
 }
@@ -154,7 +171,7 @@ impl Choice {
             "none" | "0" => Ok(Self::Whole),
             "inspect" | "-1" => Ok(Self::Inspect),
             number => match number.parse() {
-                Ok(number) if number <= nomount_ptable::MAX_ENTRIES as u32 => Ok(Self::Number(number)),
+                Ok(number) if number <= nomount_ptable::MAX_ENTRIES => Ok(Self::Number(number)),
                 // P5: other negatives mean nothing.
                 _ => {
                     let message = format!("partition {text:?}: a number from 1, `none`, `inspect` or `auto` is needed");

@@ -46,7 +46,11 @@ pub fn run(args: &Args) -> Result<u8> {
         let found = resolve(tree, path, Follow::Last).map_err(named)?;
         match found.stat.map(|stat| stat.kind) {
             Some(FileKind::File) => {}
-            None => return Err(named(Error::new(ErrorKind::NotFound, "no such file or directory").at_path(path.to_bytes()))),
+            None => {
+                return Err(named(
+                    Error::new(ErrorKind::NotFound, "no such file or directory").at_path(path.to_bytes()),
+                ));
+            }
             Some(FileKind::Dir) => {
                 return Err(named(Error::new(ErrorKind::IsADirectory, "is a directory").at_path(path.to_bytes())));
             }

@@ -2,7 +2,7 @@
 
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
-use nomount::disk::{Choice, Content, Layout, Volume};
+use nomount::disk::{Choice, Layout, Volume};
 use nomount::image::Image;
 use nomount::ops::guest::{GuestInfo, RootVerdict, describe, looks_like_root};
 use nomount::tree::ExtTree;
@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<u8> {
 
 fn look(device: &dyn ReadAt, volume: &Volume) -> Found {
     let mut found = Found { volume: volume.clone(), filesystem: None, guest: None };
-    if volume.content == Content::Ext {
+    if volume.content.is_ext() {
         let opened = Window::new(ReadOnly(device), volume.start, volume.len)
             .map_err(Error::from)
             .and_then(|window| Ok(Filesystem::open(window, Options::default())?));
@@ -83,7 +83,7 @@ fn human(bytes: u64) -> String {
         return format!("{bytes} B");
     }
     let power = (63 - bytes.leading_zeros()) / 10;
-    let tenths = u128::from(bytes) * 10 >> (10 * power);
+    let tenths = (u128::from(bytes) * 10) >> (10 * power);
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power as usize - 1])
 }
 
@@ -97,12 +97,19 @@ fn as_text(image: &Image, layout: &Layout, found: &[Found]) -> Vec<String> {
     ];
     if let Some(info) = &image.qcow2 {
         let compat = if info.version == 2 { "0.10" } else { "1.1" };
-        lines.push(format!("qcow2: compat {compat}, clusters of {} bytes, {} snapshots", info.cluster_size(), info.snapshots.len()));
+        lines.push(format!(
+            "qcow2: compat {compat}, clusters of {} bytes, {} snapshots",
+            info.cluster_size(),
+            info.snapshots.len()
+        ));
     }
     lines.extend(image.chain.iter().map(|path| format!("backing file: {}", path.display())));
     match &layout.table {
         Some(table) => {
-            lines.push(format!("partition table: {}, id {}, sectors of {} bytes", table.scheme, table.disk_id, table.sector_size));
+            lines.push(format!(
+                "partition table: {}, id {}, sectors of {} bytes",
+                table.scheme, table.disk_id, table.sector_size
+            ));
             lines.extend(table.notes.iter().map(|note| format!("note: {note}")));
         }
         None => lines.push("partition table: none".to_owned()),
@@ -113,18 +120,18 @@ fn as_text(image: &Image, layout: &Layout, found: &[Found]) -> Vec<String> {
 
 fn volume_text(found: &Found, lines: &mut Vec<String>) {
     let volume = &found.volume;
-    let kind = match &found.filesystem {
-        Some(Ok(info)) => info.kind,
-        _ => volume.content.name(),
-    };
     let name = match &volume.partition {
         Some(partition) => {
-            let name = if partition.name.is_empty() { String::new() } else { format!(" \"{}\"", ui::safe(partition.name.as_bytes())) };
+            let name = if partition.name.is_empty() {
+                String::new()
+            } else {
+                format!(" \"{}\"", ui::safe(partition.name.as_bytes()))
+            };
             format!("partition {}{name}", partition.number)
         }
         None => "whole device".to_owned(),
     };
-    lines.push(format!("{name}: {kind}, {} at byte {}", human(volume.len), volume.start));
+    lines.push(format!("{name}: {}, {} at byte {}", volume.content, human(volume.len), volume.start));
     match &found.filesystem {
         None => {}
         Some(Err(error)) => lines.push(format!("    cannot be opened: {}", error.message())),
@@ -147,7 +154,10 @@ fn volume_text(found: &Found, lines: &mut Vec<String>) {
     }
     if let Some(guest) = &found.guest {
         let name = guest.os.as_ref().and_then(|os| os.pretty_name.clone());
-        lines.push(format!("    guest: {}", ui::safe(name.unwrap_or_else(|| "an unnamed system".to_owned()).as_bytes())));
+        lines.push(format!(
+            "    guest: {}",
+            ui::safe(name.unwrap_or_else(|| "an unnamed system".to_owned()).as_bytes())
+        ));
         let facts = [
             guest.hostname.as_ref().map(|name| format!("hostname {}", ui::safe(name.as_bytes()))),
             guest.architecture.map(str::to_owned),
@@ -202,7 +212,7 @@ fn volume_json(found: &Found) -> Value {
         "filesystem": found.filesystem.as_ref().map(|filesystem| match filesystem {
             Err(error) => json!({ "error": error.message() }),
             Ok(info) => json!({
-                "type": info.kind,
+                "type": info.kind.name(),
                 "label": ui::bytes_json(&info.label),
                 "uuid": uuid(&info.uuid),
                 "block_size": info.block_size,

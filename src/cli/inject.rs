@@ -101,7 +101,10 @@ pub fn run(args: Args) -> Result<u8> {
     }
     let request = request(&args, chosen)?;
     if request.request.is_empty() {
-        return Err(Error::new(ErrorKind::Usage, "nothing to inject: give --key, --admin-password, --net, --metadata or --file"));
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "nothing to inject: give --key, --admin-password, --net, --metadata or --file",
+        ));
     }
     let output = args.output.as_deref().map(|new| Output::prepare(&target.image, new)).transpose()?;
     let image = output.as_ref().map_or(target.image.clone(), |output| output.file.path().to_owned());
@@ -230,7 +233,8 @@ impl Output {
     }
 
     fn keep(self) -> Result<()> {
-        let failed = |error| Error::new(ErrorKind::Io, "cannot put the output in place").caused_by(error).in_image(&self.name);
+        let failed =
+            |error| Error::new(ErrorKind::Io, "cannot put the output in place").caused_by(error).in_image(&self.name);
         let permissions = std::fs::Permissions::from_mode(self.mode);
         self.file.as_file().set_permissions(permissions).map_err(failed)?;
         self.file.persist_noclobber(&self.name).map_err(|error| failed(error.error))?;
@@ -297,7 +301,9 @@ fn text(
     if report.changes.is_empty() && report.ok {
         lines.push("  nothing to change".to_owned());
     }
-    if let Some(password) = request.show.as_ref().filter(|_| !args.dry_run && *report.outcome(Item::AdminPassword) == Outcome::Done) {
+    if let Some(password) =
+        request.show.as_ref().filter(|_| !args.dry_run && *report.outcome(Item::AdminPassword) == Outcome::Done)
+    {
         lines.push(format!("  the new password of {} is {password}", args.user));
     }
     if let Some(opinion) = commit.and_then(|commit| commit.opinion.as_ref()) {

@@ -53,7 +53,7 @@ pub fn choose(selector: &str) -> Result<Chosen> {
         // The text may be the password itself: it is not repeated.
         _ => return Err(usage(format!("the password selector is unknown; it must be {HELP}"))),
     };
-    if secret.is_empty() {
+    if secret.expose().is_empty() {
         return Err(usage("the password is empty".to_owned()));
     }
     Ok(given(secret))

@@ -28,7 +28,8 @@ pub fn run(args: &Args) -> Result<u8> {
     let done = nomount::session::recover(&target.image, &args.open.image_options())
         .map_err(|error| error.in_image(&target.image))?;
     if args.json {
-        ui::json(json!({ "image": target.image.display().to_string(), "recovered": done })).map_err(ui::output_failed)?;
+        ui::json(json!({ "image": target.image.display().to_string(), "recovered": done }))
+            .map_err(ui::output_failed)?;
     } else {
         let text = if done { "the interrupted commit is complete" } else { "there is nothing to recover" };
         ui::lines([format!("{}: {text}", target.image.display())]).map_err(ui::output_failed)?;

@@ -63,8 +63,10 @@ pub fn run(args: &Args) -> Result<u8> {
 }
 
 fn with_xattrs(mut file: Value, xattrs: &[Xattr]) -> Value {
-    let list: Vec<Value> =
-        xattrs.iter().map(|(name, value)| json!({ "name": ui::bytes_json(name), "value_hex": ui::hex(value) })).collect();
+    let list: Vec<Value> = xattrs
+        .iter()
+        .map(|(name, value)| json!({ "name": ui::bytes_json(name), "value_hex": ui::hex(value) }))
+        .collect();
     file["xattrs"] = Value::Array(list);
     file
 }

@@ -51,7 +51,9 @@ impl ImageArgs {
     /// Which volume to work on: the option, or the `@N` of the image's name.
     pub fn choice(&self, target: &Target) -> Result<Choice> {
         match (self.partition, target.partition) {
-            (Some(_), Some(_)) => Err(Error::new(ErrorKind::Usage, "the partition is given twice, with @ and --partition")),
+            (Some(_), Some(_)) => {
+                Err(Error::new(ErrorKind::Usage, "the partition is given twice, with @ and --partition"))
+            }
             (choice, named) => Ok(choice.or(named).unwrap_or_default()),
         }
     }

@@ -64,7 +64,8 @@ impl Lock {
         let io = |error: std::io::Error| Error::new(ErrorKind::Io, "cannot lock the image").caused_by(error);
         // The same open file: a lock of one is no conflict for the other.
         let held = file.try_clone().map_err(io)?;
-        let own: Vec<i64> = kind.used().iter().map(|bit| USED + bit).chain(kind.denied().iter().map(|bit| DENIED + bit)).collect();
+        let own: Vec<i64> =
+            kind.used().iter().map(|bit| USED + bit).chain(kind.denied().iter().map(|bit| DENIED + bit)).collect();
         for byte in own {
             match fcntl(file, FcntlArg::F_OFD_SETLK(&range(libc::F_RDLCK, byte))) {
                 Ok(_) => {}

@@ -164,8 +164,9 @@ fn probe(file: &HostFile) -> Result<Format> {
     let magic = |(at, magic, _): &&(usize, &[u8], &str)| start.get(*at..).is_some_and(|rest| rest.starts_with(magic));
     if let Some((_, _, name)) = OTHERS.iter().find(magic) {
         let message = format!("{name} images are not supported");
-        return Err(Error::new(ErrorKind::Unsupported, message)
-            .hint("convert it with `qemu-img convert -O qcow2`, or name --format raw if these are the disk's own bytes"));
+        return Err(Error::new(ErrorKind::Unsupported, message).hint(
+            "convert it with `qemu-img convert -O qcow2`, or name --format raw if these are the disk's own bytes",
+        ));
     }
     Ok(if nomount_qcow2::probe(&start) { Format::Qcow2 } else { Format::Raw })
 }

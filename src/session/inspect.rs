@@ -39,7 +39,7 @@ fn find_root(device: &dyn ReadAt, layout: &Layout) -> Result<Volume> {
     let mut roots = Vec::new();
     for volume in &layout.volumes {
         let verdict = match volume.content {
-            Content::Ext => judge(device, volume),
+            content if content.is_ext() => judge(device, volume),
             Content::Extended => continue,
             content => Err(not_supported(content)),
         };

@@ -85,16 +85,34 @@ impl Session {
             redo::apply(path, &mut image.device)?;
             notes.push("an unfinished commit was completed first".to_owned());
         }
-        let layout = Layout::read(&image.device, options.partition)?;
+        Self::on_device(image.device, path, image.format, notes, options)
+    }
+
+    /// Opens a session on a device that somebody else opened; `name` stands for the image in messages, and is where a
+    /// redo file would be.
+    pub fn open_device(device: Box<dyn WriteAt>, name: impl AsRef<Path>, options: SessionOptions) -> Result<Self> {
+        let name = name.as_ref();
+        Self::on_device(device, name, Format::Raw, Vec::new(), options).map_err(|error| error.in_image(name))
+    }
+
+    fn on_device(
+        device: Device,
+        path: &Path,
+        format: Format,
+        mut notes: Vec<String>,
+        options: SessionOptions,
+    ) -> Result<Self> {
+        let layout = Layout::read(&device, options.partition)?;
         if let Some(table) = &layout.table {
             notes.extend(table.notes.iter().map(ToString::to_string));
         }
-        let volume = inspect::choose(&image.device, &layout, options.partition)?;
+        let volume = inspect::choose(&device, &layout, options.partition)?;
         let spill = if options.dry_run { Spill::Never } else { Spill::Through { budget: STAGING_BUDGET } };
-        let staged = Window::new(Overlay::new(image.device, spill), volume.start, volume.len)?;
-        let ext = Options { now: nomount_ext::Time { sec: options.now.sec, nsec: options.now.nsec }, seed: options.seed };
+        let staged = Window::new(Overlay::new(device, spill), volume.start, volume.len)?;
+        let ext =
+            Options { now: nomount_ext::Time { sec: options.now.sec, nsec: options.now.nsec }, seed: options.seed };
         let named = |error: nomount_ext::Error| Error::from(error).in_volume(volume.to_string());
-        if volume.content != Content::Ext {
+        if !volume.content.is_ext() {
             return Err(not_supported(volume.content).in_volume(volume.to_string()));
         }
         let fs = if options.image.write {
@@ -102,12 +120,15 @@ impl Session {
         } else {
             let fs = Filesystem::open(staged, ext).map_err(named)?;
             if fs.replayed_blocks() > 0 {
-                notes.push(format!("{} blocks are read from the journal, which was not replayed yet", fs.replayed_blocks()));
+                notes.push(format!(
+                    "{} blocks are read from the journal, which was not replayed yet",
+                    fs.replayed_blocks()
+                ));
             }
             fs
         };
         let path = path.to_owned();
-        Ok(Self { tree: ExtTree::new(fs), layout, volume, path, format: image.format, notes, options })
+        Ok(Self { tree: ExtTree::new(fs), layout, volume, path, format, notes, options })
     }
 
     /// The tree of files: read it, change it.

@@ -90,11 +90,12 @@ pub(super) fn apply(image: &Path, device: &mut Device) -> Result<()> {
     let mut bytes = Vec::new();
     let mut file = File::open(&path).map_err(host(&path))?.take(MAX_REDO + 1);
     file.read_to_end(&mut bytes).map_err(host(&path))?;
-    let (records, known) = decode(&bytes, device.len())
-        .map_err(|detail| Error::new(ErrorKind::Corrupt, format!("not a redo file of this image: {detail}")).in_image(&path))?;
-    known.check(device).map_err(|error| {
-        error.in_image(&path).hint("if the image is as it should be, remove this file")
+    let (records, known) = decode(&bytes, device.len()).map_err(|detail| {
+        Error::new(ErrorKind::Corrupt, format!("not a redo file of this image: {detail}")).in_image(&path)
     })?;
+    known
+        .check(device)
+        .map_err(|error| error.in_image(&path).hint("if the image is as it should be, remove this file"))?;
     replay(device, &records)?;
     nomount_block::WriteAt::barrier(device)?;
     remove(&path)

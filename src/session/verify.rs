@@ -62,9 +62,10 @@ pub(super) fn look(staged: &Arc<Staged>, expected: &Expectations, verify: Verify
     for (path, expected) in expected.iter() {
         // Attributes, and whatever ext4-view cannot read, are left to our own reader.
         look_ourselves(&own, path, expected)?;
-        let seen = view.as_ref().map_err(ToString::to_string).and_then(|view| {
-            look_independently(view, path, expected).map_err(|error| error.to_string())
-        });
+        let seen = view
+            .as_ref()
+            .map_err(ToString::to_string)
+            .and_then(|view| look_independently(view, path, expected).map_err(|error| error.to_string()));
         match seen {
             Ok(None) => opinion.independent += 1,
             Ok(Some(what)) => return Err(differs(path, &what, "ext4-view")),

@@ -145,6 +145,28 @@ const WRITE_RO_COMPAT: u32 = ro_compat::SPARSE_SUPER
 /// Compatible features that change where metadata lies, so that a writer must know them after all.
 const NO_WRITE_COMPAT: u32 = compat::SPARSE_SUPER2;
 
+/// A member of the family, as `blkid` tells them apart by the features in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Without a journal and without anything that came later.
+    Ext2,
+    /// With a journal.
+    Ext3,
+    /// With anything that ext3 does not have.
+    Ext4,
+}
+
+impl Kind {
+    /// `ext2`, `ext3` or `ext4`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ext2 => "ext2",
+            Self::Ext3 => "ext3",
+            Self::Ext4 => "ext4",
+        }
+    }
+}
+
 /// The feature words of a superblock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
@@ -162,6 +184,18 @@ impl Features {
             compat: sb.s_feature_compat.get(),
             incompat: sb.s_feature_incompat.get(),
             ro_compat: sb.s_feature_ro_compat.get(),
+        }
+    }
+
+    /// Which of the family uses such features.
+    pub fn kind(&self) -> Kind {
+        const EXT3_INCOMPAT: u32 = incompat::FILETYPE | incompat::RECOVER | incompat::META_BG | incompat::JOURNAL_DEV;
+        const EXT3_RO_COMPAT: u32 = 0x7;
+        let beyond = self.incompat & !EXT3_INCOMPAT != 0 || self.ro_compat & !EXT3_RO_COMPAT != 0;
+        match (beyond, self.compat(compat::HAS_JOURNAL)) {
+            (true, _) => Kind::Ext4,
+            (false, true) => Kind::Ext3,
+            (false, false) => Kind::Ext2,
         }
     }
 

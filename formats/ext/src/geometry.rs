@@ -2,7 +2,7 @@
 
 use crate::checksum::{SEED, crc32c};
 use crate::error::{Error, Result, bad_checksum, corrupt};
-use crate::features::{Features, compat, incompat, ro_compat};
+use crate::features::{Features, Kind, compat, incompat, ro_compat};
 use crate::raw::Superblock;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -61,13 +61,12 @@ pub struct Geometry {
     pub(crate) backup_bgs: [u32; 2],
 }
 
-/// Whether `bytes`, the first 2 KiB or more of a device, hold an ext superblock.
-pub fn probe(bytes: &[u8]) -> bool {
+/// Which of the family `bytes`, the first 2 KiB or more of a device, begin: none, when they hold no superblock.
+pub fn probe(bytes: &[u8]) -> Option<Kind> {
     let start = SUPERBLOCK_OFFSET as usize;
-    bytes
-        .get(start..start + SUPERBLOCK_LEN)
-        .and_then(|sb| Superblock::ref_from_bytes(sb).ok())
-        .is_some_and(|sb| sb.s_magic.get() == MAGIC && sb.s_log_block_size.get() <= MAX_LOG_BLOCK_SIZE)
+    let sb = Superblock::ref_from_bytes(bytes.get(start..start + SUPERBLOCK_LEN)?).ok()?;
+    let sound = sb.s_magic.get() == MAGIC && sb.s_log_block_size.get() <= MAX_LOG_BLOCK_SIZE;
+    sound.then(|| Features::of(sb).kind())
 }
 
 /// The checksum that a superblock should carry.
@@ -315,13 +314,13 @@ mod tests {
 
     #[test]
     fn a_short_or_foreign_start_is_no_ext_filesystem() {
-        assert!(!probe(&[]));
-        assert!(!probe(&[0; 2048]));
+        assert!(probe(&[]).is_none());
+        assert!(probe(&[0; 2048]).is_none());
         let mut bytes = [0u8; 2048];
         bytes[1024 + 0x38] = 0x53;
         bytes[1024 + 0x39] = 0xEF;
-        assert!(probe(&bytes));
+        assert_eq!(probe(&bytes), Some(Kind::Ext2));
         bytes[1024 + 0x18] = 7;
-        assert!(!probe(&bytes));
+        assert!(probe(&bytes).is_none());
     }
 }

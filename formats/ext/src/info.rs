@@ -1,6 +1,6 @@
 //! What a filesystem says of itself.
 
-use crate::features::{Features, compat, incompat};
+use crate::features::{Features, Kind, incompat};
 use crate::fs::Filesystem;
 use crate::geometry::STATE_VALID;
 use crate::time::Time;
@@ -9,8 +9,8 @@ use nomount_block::ReadAt;
 /// A filesystem's own description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
-    /// `ext2`, `ext3` or `ext4`, by the features in use, as `blkid` tells them apart.
-    pub kind: &'static str,
+    /// Which of the family it is.
+    pub kind: Kind,
     /// Volume label, raw bytes without the padding.
     pub label: Vec<u8>,
     /// Identity, in the order it is printed.
@@ -45,18 +45,9 @@ impl<D: ReadAt> Filesystem<D> {
     /// What the filesystem says of itself, as of now: counts follow changes that are not committed.
     pub fn info(&self) -> Info {
         let (sb, features) = (&self.state.sb, self.geo.features);
-        // What ext3 does not have: anything beyond these makes it ext4.
-        const EXT3_INCOMPAT: u32 = incompat::FILETYPE | incompat::RECOVER | incompat::META_BG;
-        const EXT3_RO_COMPAT: u32 = 0x7;
-        let beyond = features.incompat & !EXT3_INCOMPAT != 0 || features.ro_compat & !EXT3_RO_COMPAT != 0;
-        let kind = match (beyond, features.compat(compat::HAS_JOURNAL)) {
-            (true, _) => "ext4",
-            (false, true) => "ext3",
-            (false, false) => "ext2",
-        };
         let last_write = i64::from(sb.s_wtime_hi) << 32 | i64::from(sb.s_wtime.get());
         Info {
-            kind,
+            kind: features.kind(),
             label: until_nul(&sb.s_volume_name),
             uuid: sb.s_uuid,
             block_size: self.geo.block_size,

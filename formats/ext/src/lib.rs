@@ -29,7 +29,7 @@ pub use commit::Committed;
 pub use create::{Attrs, New};
 pub use dir::{DirEntry, MAX_NAME};
 pub use error::{Corrupt, Error, Result};
-pub use features::{Features, compat, incompat, ro_compat};
+pub use features::{Features, Kind, compat, incompat, ro_compat};
 pub use fs::{Filesystem, Options};
 pub use geometry::{BlockNr, FileBlock, Geometry, GroupNr, SUPERBLOCK_LEN, SUPERBLOCK_OFFSET, probe};
 pub use group::Group;
