@@ -1,6 +1,8 @@
 //! What the tests of the program share: running it, and the request that they make.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod session;
+
 use nomount_kit::{scratch, tool};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
