@@ -151,9 +151,8 @@ impl<D: WriteAt> Filesystem<D> {
                 continue;
             }
             let per_group = self.geo.inodes_per_group;
-            let lowest = if number == 0 { self.geo.first_ino - 1 } else { 0 };
             let bits = self.inode_bits(number)?;
-            let free = (lowest..per_group).find(|index| !bit(&bits.current, *index));
+            let free = (0..per_group).find(|index| !bit(&bits.current, *index));
             let Some(index) = free else {
                 return Err(corrupt(format!("group {number}"), "descriptor counts free inodes, the bitmap has none"));
             };
