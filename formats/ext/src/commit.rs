@@ -313,7 +313,7 @@ impl<D: WriteAt> Filesystem<D> {
             state.committed_flags = state.group.flags;
             state.committed_unused = state.group.itable_unused;
             for bits in [&mut state.blocks, &mut state.inodes].into_iter().flatten() {
-                bits.committed = Arc::clone(&bits.current);
+                bits.settle();
             }
         }
         let flags = self.state.sb.s_feature_incompat.get() & !incompat::RECOVER;

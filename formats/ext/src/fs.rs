@@ -250,7 +250,8 @@ impl<D: ReadAt> Filesystem<D> {
         result
     }
 
-    /// Marks the state now, for [`Filesystem::rollback`].
+    /// Marks the state now, for [`Filesystem::rollback`]. As long as there are marks, which is until the commit, blocks
+    /// that the change frees are not used again.
     pub fn savepoint(&mut self) -> usize {
         self.savepoints.push(self.state.clone());
         self.savepoints.len() - 1

@@ -18,12 +18,14 @@ pub(crate) const INODE_UNINIT: u16 = 1;
 pub(crate) const BLOCK_UNINIT: u16 = 2;
 pub(crate) const INODE_ZEROED: u16 = 4;
 
-/// A bitmap as the committed state has it and as the change in progress does. A bit free in only one of them may
-/// not be allocated: what the committed state uses must not be overwritten.
+/// A bitmap as the committed state has it and as the change in progress does. What the committed state uses must not
+/// be overwritten, and neither must what a savepoint uses: contents go to the device at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Bits {
     pub committed: Arc<Vec<u8>>,
     pub current: Arc<Vec<u8>>,
+    /// In use by the committed state, by the change, or by a savepoint in it: not to be handed out.
+    pub held: Arc<Vec<u8>>,
 }
 
 pub(crate) fn bit(bits: &[u8], index: u32) -> bool {
@@ -39,17 +41,35 @@ pub(crate) fn set_bit(bits: &mut [u8], index: u32, on: bool) {
 impl Bits {
     fn new(bytes: Vec<u8>) -> Self {
         let bytes = Arc::new(bytes);
-        Self { committed: Arc::clone(&bytes), current: bytes }
+        Self { committed: Arc::clone(&bytes), current: Arc::clone(&bytes), held: bytes }
     }
 
-    /// Whether the bit is free now and was free before the change.
+    /// Whether nothing holds the bit.
     pub fn is_free(&self, index: u32) -> bool {
-        !bit(&self.committed, index) && !bit(&self.current, index)
+        !bit(&self.held, index)
     }
 
-    pub fn set(&mut self, index: u32, on: bool) {
+    pub fn take(&mut self, index: u32) {
+        for bits in [&mut self.current, &mut self.held] {
+            let bits: &mut Vec<u8> = Arc::make_mut(bits);
+            set_bit(bits, index, true);
+        }
+    }
+
+    /// Gives a bit back; with `hold` it may not be taken again before the commit.
+    pub fn give(&mut self, index: u32, hold: bool) {
         let bits: &mut Vec<u8> = Arc::make_mut(&mut self.current);
-        set_bit(bits, index, on);
+        set_bit(bits, index, false);
+        if !hold && !bit(&self.committed, index) {
+            let bits: &mut Vec<u8> = Arc::make_mut(&mut self.held);
+            set_bit(bits, index, false);
+        }
+    }
+
+    /// The change is the committed state now.
+    pub fn settle(&mut self) {
+        self.committed = Arc::clone(&self.current);
+        self.held = Arc::clone(&self.current);
     }
 
     pub fn changed(&self) -> bool {

@@ -44,6 +44,8 @@ pub struct Layout {
     gdt_csum: bool,
     seed: u32,
     journal_seed: u32,
+    /// Where the inode tables begin: kept, because a descriptor may be spoiled when it is needed.
+    tables: Vec<usize>,
 }
 
 fn crc(seed: u32, bytes: &[u8]) -> u32 {
@@ -94,7 +96,9 @@ impl Layout {
             gdt_csum: ro & 0x10 != 0,
             seed,
             journal_seed: 0,
+            tables: Vec::new(),
         };
+        layout.tables = (0..layout.groups).map(|g| le32(image, layout.desc(g) + 8) as usize * block).collect();
         if let Some(&(_, journal, _)) = layout.map(image, word(0xE0)).first() {
             let uuid = journal * block + 0x30;
             layout.journal_seed = crc(!0, &image[uuid..uuid + 16]);
@@ -106,10 +110,9 @@ impl Layout {
         (SB / self.block + 1) * self.block + group as usize * self.desc_size
     }
 
-    pub fn inode(&self, image: &[u8], ino: u32) -> usize {
+    fn inode(&self, ino: u32) -> usize {
         let (group, index) = ((ino - 1) / self.inodes_per_group, (ino - 1) % self.inodes_per_group);
-        let table = le32(image, self.desc(group) + 8) as usize;
-        table * self.block + index as usize * self.inode_size
+        self.tables[group as usize] + index as usize * self.inode_size
     }
 
     /// File block, block and length of what an inode maps; block maps as far as their first indirect block.
@@ -117,7 +120,7 @@ impl Layout {
         if ino == 0 {
             return Vec::new();
         }
-        let at = self.inode(image, ino);
+        let at = self.inode(ino);
         let mut runs = Vec::new();
         if le32(image, at + 0x20) & EXTENTS != 0 {
             self.extents(image, at + 0x28, &mut |_, _| {}, &mut runs);
@@ -183,7 +186,7 @@ impl Layout {
             count < 2
         };
         for ino in 1..=self.inodes_per_group * self.groups {
-            let at = self.inode(image, ino);
+            let at = self.inode(ino);
             let (mode, flags) = (le16(image, at), le32(image, at + 0x20));
             if mode == 0 || le16(image, at + 0x1A) == 0 {
                 continue;
@@ -339,7 +342,7 @@ impl Layout {
     }
 
     fn inode_seed(&self, image: &[u8], ino: u32) -> u32 {
-        let at = self.inode(image, ino);
+        let at = self.inode(ino);
         crc(crc(self.seed, &ino.to_le_bytes()), &image[at + 0x64..at + 0x68])
     }
 
