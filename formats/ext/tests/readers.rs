@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// Larger files are holes for the most part, and these readers return them whole.
 const MAX_CONTENTS: u64 = 1 << 20;
 
+/// It wants larger inodes where there are checksums.
+const NOT_BY_EXT4_VIEW: &str = "ext4-i128-csum";
+
 /// A typical change, and a directory that becomes an index.
 fn changed(name: &str) -> (Memory, TreeDigest) {
     let mut fs = Filesystem::open_for_write(fixture::memory(name), OPTIONS).unwrap();
@@ -29,7 +32,8 @@ fn changed(name: &str) -> (Memory, TreeDigest) {
 
 #[test]
 fn ext4_view_reads_the_same() {
-    in_parallel(WRITABLE, |name| {
+    let taken = WRITABLE.iter().filter(|name| **name != NOT_BY_EXT4_VIEW);
+    in_parallel(taken, |name| {
         let (image, tree) = changed(name);
         let other = ext4_view::Ext4::load(Box::new(image.into_bytes())).unwrap_or_else(|e| panic!("{name}: {e}"));
         for (path, entry) in &tree.entries {
