@@ -110,7 +110,7 @@ impl Layout {
         (SB / self.block + 1) * self.block + group as usize * self.desc_size
     }
 
-    fn inode(&self, ino: u32) -> usize {
+    pub fn inode(&self, ino: u32) -> usize {
         let (group, index) = ((ino - 1) / self.inodes_per_group, (ino - 1) % self.inodes_per_group);
         self.tables[group as usize] + index as usize * self.inode_size
     }
