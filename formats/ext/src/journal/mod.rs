@@ -38,6 +38,8 @@ const KNOWN_INCOMPAT: u32 = INCOMPAT_REVOKE
 const CHECKSUM_CRC32C: u8 = 4;
 /// The smallest journal (JBD2_MIN_JOURNAL_BLOCKS).
 const MIN_BLOCKS: u32 = 1024;
+/// The largest journal that mke2fs makes. A map can name one block many times, so the device does not bound it.
+const MAX_LENGTH: u32 = 10_240_000;
 /// `s_num_fc_blks` when it is 0 (JBD2_DEFAULT_FAST_COMMIT_BLOCKS).
 const DEFAULT_FC_BLOCKS: u32 = 256;
 
@@ -114,14 +116,17 @@ impl Journal {
             let detail = format!("{length} blocks, first {first}, start {}, {fast} for fast commits", sb.s_start);
             return Err(corrupt(place(), detail));
         }
+        if length > MAX_LENGTH {
+            return Err(Error::Limit(format!("a journal of {length} blocks, more than {MAX_LENGTH}")));
+        }
         let mut next = 0;
         for run in &map.runs {
-            if run.file_block != next || run.unwritten {
+            if u64::from(run.file_block) != next || run.unwritten {
                 break;
             }
-            next += run.len;
+            next += u64::from(run.len);
         }
-        if next < length {
+        if next < length.into() {
             return Err(corrupt(place(), format!("{length} blocks long, but only {next} are mapped")));
         }
         Ok(Self { sb, runs: map.runs, first, end })

@@ -118,7 +118,8 @@ impl Journal {
         let len = if self.incompat(INCOMPAT_64BIT) { 8 } else { 4 };
         let used = be32(bytes, HEADER) as usize;
         let end = bytes.len() - if self.checksums() { 4 } else { 0 };
-        if used < REVOKE_HEADER || used > end {
+        // An empty one is never written, and could be read for ages.
+        if used < REVOKE_HEADER + len || used > end {
             return Err(corrupt("journal", format!("a revoke block has {used} bytes")));
         }
         let numbers = bytes[REVOKE_HEADER..used].chunks_exact(len);
@@ -206,7 +207,7 @@ impl Journal {
                     }
                     let high = u64::from(be32(&bytes, COMMIT_SEC)) << 32;
                     last_commit_time = high | u64::from(be32(&bytes, COMMIT_SEC + 4));
-                    remembered += open.copies.len() + open.revoked.len();
+                    remembered += 1 + open.copies.len() + open.revoked.len();
                     transactions.push(open);
                     sequence = sequence.wrapping_add(1);
                     open = Transaction { sequence, copies: Vec::new(), revoked: Vec::new() };
