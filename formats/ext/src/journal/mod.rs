@@ -21,6 +21,12 @@ pub(crate) const DESCRIPTOR: u32 = 1;
 pub(crate) const COMMIT: u32 = 2;
 const SUPERBLOCK_V2: u32 = 4;
 pub(crate) const REVOKE: u32 = 5;
+/// Bytes of the header that every block of the log but copies of data begins with.
+const HEADER: usize = 12;
+/// Flags of a descriptor's tag.
+const FLAG_ESCAPED: u32 = 1;
+const FLAG_SAME_UUID: u32 = 2;
+const FLAG_LAST: u32 = 8;
 /// `s_feature_incompat` of the journal.
 pub(crate) const INCOMPAT_REVOKE: u32 = 0x1;
 pub(crate) const INCOMPAT_64BIT: u32 = 0x2;

@@ -4,8 +4,8 @@
 //! follows the number of blocks and not their size, and reading needs no write.
 
 use super::{
-    COMMIT, DESCRIPTOR, INCOMPAT_64BIT, INCOMPAT_CSUM_V2, INCOMPAT_CSUM_V3, INCOMPAT_FAST_COMMIT, Journal, MAGIC,
-    REVOKE,
+    COMMIT, DESCRIPTOR, FLAG_ESCAPED, FLAG_LAST, FLAG_SAME_UUID, HEADER, INCOMPAT_64BIT, INCOMPAT_CSUM_V2,
+    INCOMPAT_CSUM_V3, INCOMPAT_FAST_COMMIT, Journal, MAGIC, REVOKE,
 };
 use crate::checksum::crc32c;
 use crate::error::{Error, Result, bad_checksum, corrupt};
@@ -16,10 +16,6 @@ use nomount_block::ReadAt;
 use std::collections::{BTreeMap, HashMap};
 use zerocopy::FromBytes;
 
-const FLAG_ESCAPED: u32 = 1;
-const FLAG_SAME_UUID: u32 = 2;
-const FLAG_LAST: u32 = 8;
-const HEADER: usize = 12;
 /// `r_count` of a revoke block follows its header.
 const REVOKE_HEADER: usize = 16;
 const COMMIT_SEC: usize = 0x30;
