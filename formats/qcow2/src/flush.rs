@@ -83,15 +83,15 @@ impl<D: SetLen> Change<'_, D> {
         let bits = self.geo.cluster_bits;
         let mut free = Vec::new();
         for cluster in std::mem::take(&mut self.writer.frees) {
-            let count = self.tables.refcount(self.device, cluster)?;
+            let count = self.refcount(cluster)?;
             if count == 0 {
                 return Err(corrupt("refcount of cluster", cluster << bits, 0, "at least 1"));
             }
-            let block = self.tables.refcount_block(self.device, cluster / self.geo.refcounts_per_block())?;
+            let block = self.refcount_block(cluster / self.geo.refcounts_per_block())?;
             self.tables.set_refcount(self.device, block, cluster, count - 1)?;
             if count == 1 {
                 self.writer.hint = self.writer.hint.min(cluster);
-                self.tables.cache.forget(cluster << bits, 1 << bits);
+                self.tables.forget(cluster << bits, 1 << bits);
                 self.writer.protected.remove(cluster);
                 free.push(cluster);
             }
