@@ -6,7 +6,7 @@ use nomount_block::{ReadAt, SetLen};
 use std::collections::{HashMap, HashSet};
 
 /// Tables are cached in pieces of at most this size, so that a small edit reads little of a large table.
-const MAX_SLICE: u64 = 16 << 10;
+const MAX_SLICE: u64 = 4 << 10;
 
 /// Neighbouring dirty slices are written together, up to this many bytes.
 const MAX_JOIN: usize = 1 << 20;

@@ -98,10 +98,11 @@ impl<D: SetLen> Change<'_, D> {
         // The flag alone is not trusted: what it would overwrite may be a snapshot's, or a table.
         let cluster = host >> geo.cluster_bits;
         let at = self.tables.l2_at(l1.l2, guest);
+        let count = self.refcount(cluster)?;
         if self.writer.protected.contains(cluster) {
             return Err(corrupt("L2 entry", at, host, "a cluster that is not a table's"));
         }
-        match self.refcount(cluster)? {
+        match count {
             0 => return Err(corrupt("refcount of cluster", host, 0, "at least 1")),
             1 => {}
             _ => return Ok(Plan::New(mapping)),
