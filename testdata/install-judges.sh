@@ -9,7 +9,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 # tool:package. A C compiler is the linker of every Rust build.
 tools=(
     mke2fs:e2fsprogs e2fsck:e2fsprogs debugfs:e2fsprogs dumpe2fs:e2fsprogs tune2fs:e2fsprogs
-    qemu-img:qemu-utils qemu-io:qemu-utils
+    qemu-img:qemu-utils qemu-io:qemu-utils qemu-nbd:qemu-utils perl:perl-base
     sgdisk:gdisk sfdisk:fdisk
     mkfs.fat:dosfstools fsck.fat:dosfstools mcopy:mtools faketime:faketime
     mmdebstrap:mmdebstrap fakeroot:fakeroot fakechroot:fakechroot newuidmap:uidmap arch-test:arch-test

@@ -11,7 +11,9 @@ pub mod digest;
 pub mod fixture;
 pub mod judges;
 pub mod scratch;
+pub mod shared;
 pub mod tool;
 
 pub use digest::TreeDigest;
+pub use shared::Shared;
 pub use tool::require;

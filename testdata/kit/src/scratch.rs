@@ -2,11 +2,13 @@
 
 use crate::tool::{command, output, text};
 use nomount_block::{ExtentKind, HostFile, ReadAt, Window, WriteAt};
+use std::collections::hash_map::DefaultHasher;
 use std::fs::File;
+use std::hash::Hasher;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
-use tempfile::{NamedTempFile, TempPath};
+use std::path::{Path, PathBuf};
+use tempfile::{NamedTempFile, TempDir, TempPath};
 
 /// How much is copied at a time; holes smaller than [`HOLE`] inside data are found too.
 const PIECE: u64 = 1 << 20;
@@ -20,6 +22,50 @@ pub fn file() -> NamedTempFile {
         None => NamedTempFile::new(),
     };
     made.expect("the folder for temporary files can be written")
+}
+
+/// An empty temporary folder, in the same place.
+pub fn folder() -> TempDir {
+    let made = match std::env::var_os("NOMOUNT_TEST_TMP") {
+        Some(folder) => TempDir::new_in(folder),
+        None => TempDir::new(),
+    };
+    made.expect("the folder for temporary files can be written")
+}
+
+/// A sparse copy of a whole file under a name of its own: where the name matters, as a backing file's does.
+pub fn copy_as(image: &Path, name: impl Into<PathBuf>) -> PathBuf {
+    let name = name.into();
+    copy(image).persist(&name).unwrap_or_else(|e| panic!("{}: {e}", name.display()));
+    name
+}
+
+/// A checksum of a file's bytes and length in which zeroes and holes are alike.
+pub fn fingerprint(path: &Path) -> u64 {
+    let open = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let file = HostFile::new(open, false).expect("an open file has a length");
+    let mut hash = DefaultHasher::new();
+    hash.write_u64(file.len());
+    let (mut at, mut buf) = (0, Vec::new());
+    while at < file.len() {
+        let extent = file.extent_at(at).expect("inside the file");
+        let len = if extent.kind == ExtentKind::Zero { extent.len } else { extent.len.min(PIECE - at % PIECE) };
+        if extent.kind != ExtentKind::Zero {
+            buf.resize(len as usize, 0);
+            file.read_at(at, &mut buf).expect("inside the file");
+            // Pieces begin at multiples of the grain, so that an extent more or less in the host makes no difference.
+            let mut position = at;
+            for piece in buf.chunks(HOLE) {
+                if piece.iter().any(|byte| *byte != 0) {
+                    hash.write_u64(position);
+                    hash.write(piece);
+                }
+                position += piece.len() as u64;
+            }
+        }
+        at += len;
+    }
+    hash.finish()
 }
 
 /// A sparse copy of a whole file: a writable image to work on.

@@ -13,6 +13,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("resize2fs", "e2fsprogs"),
     ("qemu-img", "qemu-utils"),
     ("qemu-io", "qemu-utils"),
+    ("qemu-nbd", "qemu-utils"),
     ("sgdisk", "gdisk"),
     ("sfdisk", "fdisk"),
     ("mkfs.fat", "dosfstools"),
@@ -21,6 +22,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("fakeroot", "fakeroot"),
     ("faketime", "faketime"),
+    ("perl", "perl-base"),
 ];
 
 /// Ordinary users often lack these in `PATH`.

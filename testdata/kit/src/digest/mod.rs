@@ -130,6 +130,12 @@ impl TreeDigest {
     }
 }
 
+/// The contents of the file at an absolute path in the filesystem at byte `offset` of a raw file. Empty where there is
+/// no such file: [`TreeDigest`] says whether there is.
+pub fn cat(disk: &Path, offset: u64, path: &str) -> Bytes {
+    output(command("debugfs").args(["-R", &format!("cat {path}")]).arg(at_offset(disk, offset))).stdout
+}
+
 struct Debugfs<'a> {
     disk: &'a Path,
     offset: u64,
