@@ -20,11 +20,9 @@ fn find_run(bits: &Bits, from: u32, to: u32, want: u32) -> Option<(u32, u32)> {
     let mut index = from;
     while index < to {
         // Whole bytes in use are skipped at once: most of a full group.
-        if index.is_multiple_of(8) && index + 8 <= to {
-            if bits.held[index as usize / 8] == 0xFF {
-                index += 8;
-                continue;
-            }
+        if index.is_multiple_of(8) && index + 8 <= to && bits.held[index as usize / 8] == 0xFF {
+            index += 8;
+            continue;
         }
         if !bits.is_free(index) {
             index += 1;

@@ -70,6 +70,9 @@ impl<D: WriteAt> Filesystem<D> {
         if sb.s_state.get() & STATE_VALID == 0 && !self.geo.features.compat(compat::HAS_JOURNAL) {
             return Err(Error::ReadOnly("it was not cleanly unmounted and has no journal; run e2fsck first".into()));
         }
+        if let Some(errno) = self.journal.as_ref().map(|journal| journal.sb.s_errno.get()).filter(|errno| *errno != 0) {
+            return Err(Error::ReadOnly(format!("its journal records error {}; run e2fsck first", errno as i32)));
+        }
         if !self.geo.features.incompat(incompat::FILETYPE) {
             return Err(Error::ReadOnly("feature filetype is missing".into()));
         }

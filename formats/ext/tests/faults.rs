@@ -6,6 +6,7 @@ use common::{OPTIONS, in_parallel, long, our_digest, typical_change};
 use nomount_block::{Fault, FaultPlan, Memory, ReadAt};
 use nomount_ext::{Committed, Error, Filesystem, Options};
 use nomount_kit::{TreeDigest, fixture, judges, require, scratch};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const IMAGES: &[&str] = &["ext3-1k", "ext4-1k", "ext4-147", "ext4-i128", "dirty-ext3", "dirty-csum3", "orphan-list"];
 /// Failures of each kind that are tried on an image: evenly spread, all of them with `NOMOUNT_LONG=1`.
@@ -42,6 +43,7 @@ fn every_failure_is_told_and_leaves_old_or_new() {
     if !require(&["e2fsck"]) {
         return;
     }
+    let tried = AtomicUsize::new(0);
     in_parallel(IMAGES, |name| {
         let base = fixture::memory(name);
         let before = read(&base);
@@ -57,6 +59,7 @@ fn every_failure_is_told_and_leaves_old_or_new() {
             .chain(spread(writes).map(|n| FaultPlan { fail_write: Some(n), ..FaultPlan::default() }))
             .chain((0..barriers).map(|n| FaultPlan { fail_barrier: Some(n), ..FaultPlan::default() }));
         for plan in plans {
+            tried.fetch_add(1, Ordering::Relaxed);
             let mut device = Fault::new(base.clone(), plan);
             match change(&mut device) {
                 Err(Error::Device(_)) => {}
@@ -76,6 +79,7 @@ fn every_failure_is_told_and_leaves_old_or_new() {
             judges::e2fsck_fn(&file, 0).unwrap_or_else(|e| panic!("{name}, {plan:?}: {e}"));
         }
     });
+    eprintln!("{tried:?} failures");
 }
 
 #[test]

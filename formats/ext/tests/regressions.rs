@@ -85,6 +85,17 @@ fn an_attribute_block_that_nobody_counts() {
     told(&fs.set_xattr(holder.unwrap(), b"user.c", Some(&[1; 500])).unwrap_err(), "h_refcount");
 }
 
+/// With an empty log nobody looked at it.
+#[test]
+fn a_journal_that_records_an_error() {
+    let mut image = Spoiled::of("ext4-1k");
+    let journal = image.place(|kind| *kind == Kind::JournalSuperblock);
+    image.put(&journal, 0x20, &(-5i32).to_be_bytes());
+    let error = Filesystem::open_for_write(Memory::new(image.bytes), OPTIONS).unwrap_err();
+    assert!(matches!(error, Error::ReadOnly(_)));
+    told(&error, "error -5");
+}
+
 /// One more directory ran over the end of the number.
 #[test]
 fn a_group_with_all_the_directories_there_could_be() {
