@@ -70,7 +70,7 @@ impl Command {
         match self {
             Self::Inject(args) => args.json,
             Self::Ls(args) => args.json,
-            Self::Cat(_) => false,
+            Self::Cat(args) => args.json,
             Self::Stat(args) => args.json,
             Self::Info(args) => args.json,
             Self::Recover(args) => args.json,
