@@ -1,6 +1,8 @@
 #!/bin/bash
 # Installs the tools that judge what nomount writes and that make its test images, where they are missing.
 # Does nothing when all are there. Runs as root, or with sudo; Debian and its relatives only (apt-get).
+#
+#   install-judges.sh [TOOL...]     default: all of them
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
 
@@ -14,6 +16,16 @@ tools=(
     flock:util-linux gzip:gzip tar:tar
     cc:gcc
 )
+
+if [ $# -gt 0 ]; then
+    wanted=()
+    for entry in "${tools[@]}"; do
+        for tool in "$@"; do
+            [ "${entry%%:*}" != "$tool" ] || wanted+=("$entry")
+        done
+    done
+    tools=("${wanted[@]}")
+fi
 
 missing=()
 for entry in "${tools[@]}"; do

@@ -307,15 +307,26 @@ fn text(
     {
         lines.push(format!("  the new password of {} is {password}", args.user));
     }
-    if let Some(opinion) = commit.and_then(|commit| commit.opinion.as_ref()) {
-        let own = match &opinion.reason {
-            Some(reason) => format!(", {} by nomount's own reader ({reason})", opinion.own),
-            None => String::new(),
-        };
-        lines.push(format!("  read back before the commit: {} paths by ext4-view{own}", opinion.independent));
-    }
+    lines.extend(commit.and_then(verified));
     lines.push(if args.dry_run { "dry run: nothing was written".to_owned() } else { summary(commit) });
     lines
+}
+
+/// Who read the result back; nothing where nothing was written.
+fn verified(commit: &Commit) -> Option<String> {
+    if commit.blocks.is_empty() {
+        return None;
+    }
+    Some(match &commit.opinion {
+        None => "  not read back before the commit (see --verify)".to_owned(),
+        Some(opinion) => {
+            let own = match &opinion.reason {
+                Some(reason) => format!(", {} by our own reader because ext4-view says: {reason}", opinion.own),
+                None => String::new(),
+            };
+            format!("  read back before the commit: {} paths by ext4-view{own}", opinion.independent)
+        }
+    })
 }
 
 fn summary(commit: Option<&Commit>) -> String {

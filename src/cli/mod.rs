@@ -56,6 +56,8 @@ pub fn main() -> ExitCode {
     });
     match run {
         Ok(Ok(code)) => ExitCode::from(code),
+        // A reader that has seen enough, as `head`, needs no message.
+        Ok(Err(error)) if ui::is_broken_pipe(&error) => ExitCode::from(exit::FAILED),
         Ok(Err(error)) => {
             ui::error(&error, json);
             ExitCode::from(exit::code(error.kind()))
@@ -70,7 +72,7 @@ impl Command {
         match self {
             Self::Inject(args) => args.json,
             Self::Ls(args) => args.json,
-            Self::Cat(_) => false,
+            Self::Cat(args) => args.json,
             Self::Stat(args) => args.json,
             Self::Info(args) => args.json,
             Self::Recover(args) => args.json,

@@ -31,13 +31,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
-    let mut paths: Vec<GuestPath> = target.guest_path(None)?.into_iter().collect();
-    for path in &args.paths {
-        paths.push(GuestPath::parse(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()))?);
-    }
-    if paths.is_empty() {
-        return Err(Error::new(ErrorKind::Usage, "no path is given"));
-    }
+    let paths = target.guest_paths(&args.paths)?;
     let mut session = args.open.open(&target)?;
     session.notes().iter().for_each(|text| ui::note(text));
     let volume = session.volume().to_string();

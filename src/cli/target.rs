@@ -96,6 +96,13 @@ impl Target {
         Self { image: PathBuf::from(OsString::from_vec(image)), partition: None, path }
     }
 
+    /// The paths in the guest: the target's own and those given as arguments, at least one.
+    pub fn guest_paths(&self, arguments: &[OsString]) -> Result<Vec<GuestPath>> {
+        let all = self.path.iter().map(Vec::as_slice).chain(arguments.iter().map(|path| path.as_bytes()));
+        let paths: Vec<GuestPath> = all.map(GuestPath::parse).collect::<Result<_>>()?;
+        if paths.is_empty() { Err(Error::new(ErrorKind::Usage, "no path is given")) } else { Ok(paths) }
+    }
+
     /// The path in the guest: the target's own, or the one given as an argument of its own.
     pub fn guest_path(&self, argument: Option<&OsString>) -> Result<Option<GuestPath>> {
         match (&self.path, argument) {

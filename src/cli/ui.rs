@@ -96,6 +96,12 @@ fn causes(error: &Error) -> Vec<String> {
     std::iter::successors(first, |cause| cause.source()).map(ToString::to_string).collect()
 }
 
+/// Whether an error means only that nobody reads the output any more.
+pub fn is_broken_pipe(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
 /// The error for output that cannot be written.
 pub fn output_failed(error: io::Error) -> Error {
     Error::new(nomount::ErrorKind::Io, "cannot write the output").caused_by(error)

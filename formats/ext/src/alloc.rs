@@ -1,7 +1,8 @@
 //! Handing out blocks and inodes.
 //!
 //! What the committed state uses is never handed out, even when the change in progress has freed it: new contents
-//! may then be written at once, in any order, because the committed state cannot see them.
+//! may then be written at once, in any order, because the committed state cannot see them. Nor is what a savepoint
+//! uses, so that a rollback finds its contents.
 
 use crate::error::{Error, Result, corrupt};
 use crate::features::{incompat, ro_compat};
@@ -19,12 +20,9 @@ fn find_run(bits: &Bits, from: u32, to: u32, want: u32) -> Option<(u32, u32)> {
     let mut index = from;
     while index < to {
         // Whole bytes in use are skipped at once: most of a full group.
-        if index.is_multiple_of(8) && index + 8 <= to {
-            let byte = index as usize / 8;
-            if bits.current[byte] | bits.committed[byte] == 0xFF {
-                index += 8;
-                continue;
-            }
+        if index.is_multiple_of(8) && index + 8 <= to && bits.held[index as usize / 8] == 0xFF {
+            index += 8;
+            continue;
         }
         if !bits.is_free(index) {
             index += 1;
@@ -107,7 +105,7 @@ impl<D: WriteAt> Filesystem<D> {
             return Err(Error::NoSpace { wanted: want.into(), free: self.free_blocks_count() });
         };
         let bits = self.block_bits(number)?;
-        (index..index + len).for_each(|index| bits.set(index, true));
+        (index..index + len).for_each(|index| bits.take(index));
         let group = &mut self.group_mut(number)?.group;
         group.free_blocks = group.free_blocks.checked_sub(len).ok_or_else(|| {
             corrupt(format!("group {number}"), "more blocks are free in the bitmap than the descriptor counts")
@@ -120,6 +118,7 @@ impl<D: WriteAt> Filesystem<D> {
     pub(crate) fn free_blocks(&mut self, block: BlockNr, len: u64) -> Result<()> {
         let place = || format!("blocks {block} to {}", block + len - 1);
         self.check_block(block, len, place)?;
+        let hold = !self.savepoints.is_empty();
         let mut done = 0;
         while done < len {
             let (number, index) = self.geo.group_of_block(block + done);
@@ -133,7 +132,7 @@ impl<D: WriteAt> Filesystem<D> {
             if (index..index + part).any(|index| !bit(&bits.current, index)) {
                 return Err(corrupt(place(), "a file's block is marked free"));
             }
-            (index..index + part).for_each(|index| bits.set(index, false));
+            (index..index + part).for_each(|index| bits.give(index, hold));
             self.group_mut(number)?.group.free_blocks += part;
             done += u64::from(part);
         }
@@ -151,13 +150,12 @@ impl<D: WriteAt> Filesystem<D> {
                 continue;
             }
             let per_group = self.geo.inodes_per_group;
-            let lowest = if number == 0 { self.geo.first_ino - 1 } else { 0 };
             let bits = self.inode_bits(number)?;
-            let free = (lowest..per_group).find(|index| !bit(&bits.current, *index));
+            let free = (0..per_group).find(|index| !bit(&bits.current, *index));
             let Some(index) = free else {
                 return Err(corrupt(format!("group {number}"), "descriptor counts free inodes, the bitmap has none"));
             };
-            bits.set(index, true);
+            bits.take(index);
             self.raise_unused_mark(number, index)?;
             let group = &mut self.group_mut(number)?.group;
             group.free_inodes -= 1;
@@ -207,7 +205,7 @@ impl<D: WriteAt> Filesystem<D> {
         if !bit(&bits.current, index) {
             return Err(corrupt(format!("inode {ino}"), "it is in use, and marked free"));
         }
-        bits.set(index, false);
+        bits.give(index, false);
         let group = &mut self.group_mut(number)?.group;
         group.free_inodes += 1;
         group.used_dirs = group.used_dirs.saturating_sub(u32::from(directory));

@@ -70,6 +70,9 @@ impl<D: WriteAt> Filesystem<D> {
         if sb.s_state.get() & STATE_VALID == 0 && !self.geo.features.compat(compat::HAS_JOURNAL) {
             return Err(Error::ReadOnly("it was not cleanly unmounted and has no journal; run e2fsck first".into()));
         }
+        if let Some(errno) = self.journal.as_ref().map(|journal| journal.sb.s_errno.get()).filter(|errno| *errno != 0) {
+            return Err(Error::ReadOnly(format!("its journal records error {}; run e2fsck first", errno as i32)));
+        }
         if !self.geo.features.incompat(incompat::FILETYPE) {
             return Err(Error::ReadOnly("feature filetype is missing".into()));
         }
@@ -144,6 +147,12 @@ impl<D: WriteAt> Filesystem<D> {
     /// Makes everything changed since the last commit durable and visible together. Writes nothing when nothing
     /// changed.
     pub fn commit(&mut self) -> Result<Committed> {
+        if !self.writable {
+            return Err(Error::ReadOnly("it was opened for reading".into()));
+        }
+        if self.commit_failed {
+            return Err(Error::CommitFailed);
+        }
         if self.half_done {
             return Err(Error::HalfDone);
         }
@@ -204,6 +213,7 @@ impl<D: WriteAt> Filesystem<D> {
         protected.push((sb_block, Arc::new(staged_sb)));
         // Built first: a change that does not fit the log fails before anything is written.
         let log = journal.transaction(tid, &protected, self.block_size(), self.options.now)?;
+        self.commit_failed = true;
 
         self.write_superblock(old_sb, true)?;
         self.device.barrier()?;
@@ -246,6 +256,7 @@ impl<D: WriteAt> Filesystem<D> {
         protected: &[(BlockNr, Arc<Vec<u8>>)],
     ) -> Result<()> {
         let size = u64::from(self.geo.block_size);
+        self.commit_failed = true;
         for (block, bytes) in in_place {
             self.device.write_fresh(block * size, bytes)?;
         }
@@ -297,6 +308,7 @@ impl<D: WriteAt> Filesystem<D> {
 
     /// What was new is the committed state now.
     fn settle(&mut self) {
+        self.commit_failed = false;
         self.state.dirty.clear();
         self.savepoints.clear();
         self.clear_cache();
@@ -304,7 +316,7 @@ impl<D: WriteAt> Filesystem<D> {
             state.committed_flags = state.group.flags;
             state.committed_unused = state.group.itable_unused;
             for bits in [&mut state.blocks, &mut state.inodes].into_iter().flatten() {
-                bits.committed = Arc::clone(&bits.current);
+                bits.settle();
             }
         }
         let flags = self.state.sb.s_feature_incompat.get() & !incompat::RECOVER;

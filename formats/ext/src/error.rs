@@ -92,6 +92,10 @@ pub enum Error {
     /// An operation failed halfway before; its remains must be rolled back first.
     #[error("an earlier change failed halfway and was not rolled back")]
     HalfDone,
+    /// A commit failed between its first write and its last. The device is for recovery, as after a crash: open it
+    /// again.
+    #[error("an earlier commit failed; the filesystem must be opened again, which recovers it")]
+    CommitFailed,
     /// A limit that keeps memory or time bounded.
     #[error("limit exceeded: {0}")]
     Limit(String),

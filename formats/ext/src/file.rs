@@ -28,6 +28,9 @@ impl<D: ReadAt> Filesystem<D> {
         let left = inode.size().saturating_sub(offset);
         let len = left.min(buf.len() as u64) as usize;
         let buf = &mut buf[..len];
+        if len == 0 {
+            return Ok(0);
+        }
         if inode.has_flag(flags::INLINE_DATA) {
             let (start, more) = self.inline_parts(inode)?;
             let all = [&start[..], &more].concat();
@@ -161,7 +164,7 @@ impl<D: WriteAt> Filesystem<D> {
         contents: &[u8],
     ) -> Result<()> {
         let size = u64::from(self.geo.block_size);
-        let end = from + contents.len() as u64;
+        let end = from.saturating_add(contents.len() as u64);
         let max = self.max_file_size(inode);
         if end > max {
             return Err(Error::FileTooLarge { size: end, max });

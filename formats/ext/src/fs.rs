@@ -50,6 +50,8 @@ pub struct Filesystem<D> {
     pub(crate) writable: bool,
     /// A change failed halfway: what is in memory must not be committed before a rollback.
     pub(crate) half_done: bool,
+    /// A commit stopped between its first write and its last: the log may be live, so nothing more may be written.
+    pub(crate) commit_failed: bool,
     cache: Mutex<HashMap<BlockNr, Arc<Vec<u8>>>>,
 }
 
@@ -75,6 +77,7 @@ impl<D: ReadAt> Filesystem<D> {
             savepoints: Vec::new(),
             writable: false,
             half_done: false,
+            commit_failed: false,
             cache: Mutex::default(),
         };
         if fs.geo.features.compat(compat::HAS_JOURNAL) {
@@ -236,6 +239,9 @@ impl<D: ReadAt> Filesystem<D> {
     /// Runs the part of an operation that changes things. When it fails halfway, nothing can be committed any more
     /// until a rollback to a savepoint that was taken before.
     pub(crate) fn changing<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.commit_failed {
+            return Err(Error::CommitFailed);
+        }
         if self.half_done {
             return Err(Error::HalfDone);
         }
@@ -244,7 +250,8 @@ impl<D: ReadAt> Filesystem<D> {
         result
     }
 
-    /// Marks the state now, for [`Filesystem::rollback`].
+    /// Marks the state now, for [`Filesystem::rollback`]. As long as there are marks, which is until the commit, blocks
+    /// that the change frees are not used again.
     pub fn savepoint(&mut self) -> usize {
         self.savepoints.push(self.state.clone());
         self.savepoints.len() - 1

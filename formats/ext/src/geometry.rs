@@ -156,7 +156,7 @@ impl Geometry {
         }
         let groups = (blocks_count - first_data_block).div_ceil(u64::from(blocks_per_group));
         let inodes_count = sb.s_inodes_count.get();
-        if groups * u64::from(inodes_per_group) != u64::from(inodes_count) {
+        if groups.saturating_mul(inodes_per_group.into()) != u64::from(inodes_count) {
             let wanted = format!("{groups} groups times {inodes_per_group}");
             return bad("s_inodes_count", inodes_count.into(), &wanted);
         }

@@ -18,12 +18,14 @@ pub(crate) const INODE_UNINIT: u16 = 1;
 pub(crate) const BLOCK_UNINIT: u16 = 2;
 pub(crate) const INODE_ZEROED: u16 = 4;
 
-/// A bitmap as the committed state has it and as the change in progress does. A bit free in only one of them may
-/// not be allocated: what the committed state uses must not be overwritten.
+/// A bitmap as the committed state has it and as the change in progress does. What the committed state uses must not
+/// be overwritten, and neither must what a savepoint uses: contents go to the device at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Bits {
     pub committed: Arc<Vec<u8>>,
     pub current: Arc<Vec<u8>>,
+    /// In use by the committed state, by the change, or by a savepoint in it: not to be handed out.
+    pub held: Arc<Vec<u8>>,
 }
 
 pub(crate) fn bit(bits: &[u8], index: u32) -> bool {
@@ -39,17 +41,35 @@ pub(crate) fn set_bit(bits: &mut [u8], index: u32, on: bool) {
 impl Bits {
     fn new(bytes: Vec<u8>) -> Self {
         let bytes = Arc::new(bytes);
-        Self { committed: Arc::clone(&bytes), current: bytes }
+        Self { committed: Arc::clone(&bytes), current: Arc::clone(&bytes), held: bytes }
     }
 
-    /// Whether the bit is free now and was free before the change.
+    /// Whether nothing holds the bit.
     pub fn is_free(&self, index: u32) -> bool {
-        !bit(&self.committed, index) && !bit(&self.current, index)
+        !bit(&self.held, index)
     }
 
-    pub fn set(&mut self, index: u32, on: bool) {
+    pub fn take(&mut self, index: u32) {
+        for bits in [&mut self.current, &mut self.held] {
+            let bits: &mut Vec<u8> = Arc::make_mut(bits);
+            set_bit(bits, index, true);
+        }
+    }
+
+    /// Gives a bit back; with `hold` it may not be taken again before the commit.
+    pub fn give(&mut self, index: u32, hold: bool) {
         let bits: &mut Vec<u8> = Arc::make_mut(&mut self.current);
-        set_bit(bits, index, on);
+        set_bit(bits, index, false);
+        if !hold && !bit(&self.committed, index) {
+            let bits: &mut Vec<u8> = Arc::make_mut(&mut self.held);
+            set_bit(bits, index, false);
+        }
+    }
+
+    /// The change is the committed state now.
+    pub fn settle(&mut self) {
+        self.committed = Arc::clone(&self.current);
+        self.held = Arc::clone(&self.current);
     }
 
     pub fn changed(&self) -> bool {
@@ -149,11 +169,6 @@ impl Group {
     pub(crate) fn inode_uninit(&self) -> bool {
         self.flags & INODE_UNINIT != 0
     }
-
-    /// How errors name it.
-    pub(crate) fn place(&self) -> String {
-        format!("group {}", self.number)
-    }
 }
 
 impl<D: ReadAt> Filesystem<D> {
@@ -186,10 +201,10 @@ impl<D: ReadAt> Filesystem<D> {
         self.check_block(group.block_bitmap, 1, place)?;
         self.check_block(group.inode_bitmap, 1, place)?;
         self.check_block(group.inode_table, u64::from(geo.itable_blocks()), place)?;
-        if group.itable_unused > geo.inodes_per_group || group.free_inodes > geo.inodes_per_group {
+        if [group.itable_unused, group.free_inodes, group.used_dirs].iter().any(|count| *count > geo.inodes_per_group) {
             let detail = format!(
-                "{} inodes unused and {} free, of {}",
-                group.itable_unused, group.free_inodes, geo.inodes_per_group
+                "{} inodes unused, {} free and {} directories, of {}",
+                group.itable_unused, group.free_inodes, group.used_dirs, geo.inodes_per_group
             );
             return Err(corrupt(place(), detail));
         }
@@ -250,39 +265,63 @@ impl<D: ReadAt> Filesystem<D> {
 
     fn load_block_bitmap(&self, number: GroupNr) -> Result<Vec<u8>> {
         let group = self.group(number)?;
-        if group.block_uninit() {
-            return self.initial_block_bitmap(&group);
+        let place = || format!("block bitmap of group {number}");
+        let blocks = self.geo.group_blocks(number);
+        let metadata = self.metadata_inside(number)?;
+        if let Some((index, len)) = metadata.iter().find(|(index, len)| index + len > blocks) {
+            return Err(corrupt(place(), format!("metadata needs {} of {blocks} blocks", index + len)));
         }
-        let bytes = self.read_block(group.block_bitmap)?.to_vec();
-        let len = self.geo.clusters_per_group as usize / 8;
-        let csum = join16(group.raw.bg_block_bitmap_csum_lo.get(), group.raw.bg_block_bitmap_csum_hi.get());
-        self.check_bitmap(&format!("block bitmap of group {number}"), &bytes[..len], csum, 0x3A)?;
+        let bytes = if group.block_uninit() {
+            self.initial_block_bitmap(&group)
+        } else {
+            let bytes = self.read_block(group.block_bitmap)?.to_vec();
+            let len = self.geo.clusters_per_group as usize / 8;
+            let csum = join16(group.raw.bg_block_bitmap_csum_lo.get(), group.raw.bg_block_bitmap_csum_hi.get());
+            self.check_bitmap(&place(), &bytes[..len], csum, 0x3A)?;
+            bytes
+        };
         // What the layout needs must be in use, or allocation would hand out metadata.
-        for (index, len) in self.metadata_inside(number)? {
+        for (index, len) in metadata {
             if let Some(free) = (index..index + len).find(|index| !bit(&bytes, *index)) {
                 let block = self.geo.group_start(number) + u64::from(free);
-                let detail = format!("block {block} holds metadata and is marked free");
-                return Err(corrupt(format!("block bitmap of group {number}"), detail));
+                return Err(corrupt(place(), format!("block {block} holds metadata and is marked free")));
             }
+        }
+        let free = count_free(&bytes, blocks);
+        if free != group.free_blocks {
+            return Err(corrupt(
+                place(),
+                format!("has {free} free blocks, the descriptor counts {}", group.free_blocks),
+            ));
         }
         Ok(bytes)
     }
 
     fn load_inode_bitmap(&self, number: GroupNr) -> Result<Vec<u8>> {
         let group = self.group(number)?;
-        if group.inode_uninit() {
+        let place = || format!("inode bitmap of group {number}");
+        let inodes = self.geo.inodes_per_group;
+        let bytes = if group.inode_uninit() {
             let mut bytes = vec![0; self.block_size()];
-            pad(&mut bytes, self.geo.inodes_per_group);
-            return Ok(bytes);
+            pad(&mut bytes, inodes);
+            bytes
+        } else {
+            let bytes = self.read_block(group.inode_bitmap)?.to_vec();
+            let csum = join16(group.raw.bg_inode_bitmap_csum_lo.get(), group.raw.bg_inode_bitmap_csum_hi.get());
+            self.check_bitmap(&place(), &bytes[..inodes as usize / 8], csum, 0x3C)?;
+            bytes
+        };
+        // Small groups: the reserved inodes may go on in the second one.
+        let reserved = u64::from(self.geo.first_ino - 1).saturating_sub(u64::from(number) * u64::from(inodes));
+        if (0..reserved.min(inodes.into()) as u32).any(|index| !bit(&bytes, index)) {
+            return Err(corrupt(place(), "a reserved inode is marked free"));
         }
-        let bytes = self.read_block(group.inode_bitmap)?.to_vec();
-        let len = self.geo.inodes_per_group as usize / 8;
-        let csum = join16(group.raw.bg_inode_bitmap_csum_lo.get(), group.raw.bg_inode_bitmap_csum_hi.get());
-        self.check_bitmap(&format!("inode bitmap of group {number}"), &bytes[..len], csum, 0x3C)?;
-        if number == 0
-            && (0..self.geo.first_ino.min(self.geo.inodes_per_group + 1) - 1).any(|index| !bit(&bytes, index))
-        {
-            return Err(corrupt("inode bitmap of group 0", "a reserved inode is marked free"));
+        let free = count_free(&bytes, inodes);
+        if free != group.free_inodes {
+            return Err(corrupt(
+                place(),
+                format!("has {free} free inodes, the descriptor counts {}", group.free_inodes),
+            ));
         }
         Ok(bytes)
     }
@@ -343,17 +382,13 @@ impl<D: ReadAt> Filesystem<D> {
     }
 
     /// The bitmap that a BLOCK_UNINIT group stands for.
-    fn initial_block_bitmap(&self, group: &Group) -> Result<Vec<u8>> {
+    fn initial_block_bitmap(&self, group: &Group) -> Vec<u8> {
         let mut bytes = vec![0; self.block_size()];
-        let blocks = self.geo.group_blocks(group.number);
         for (index, len) in self.group_metadata(group) {
-            if index + len > blocks {
-                return Err(corrupt(group.place(), format!("metadata needs {} of {blocks} blocks", index + len)));
-            }
             (index..index + len).for_each(|index| set_bit(&mut bytes, index, true));
         }
-        pad(&mut bytes, blocks);
-        Ok(bytes)
+        pad(&mut bytes, self.geo.group_blocks(group.number));
+        bytes
     }
 
     /// Puts changed groups into the blocks of their bitmaps and descriptors, with new checksums. Repeating it
@@ -402,6 +437,13 @@ impl<D: ReadAt> Filesystem<D> {
         }
         Ok(())
     }
+}
+
+/// Clear bits among the first `len`.
+fn count_free(bits: &[u8], len: u32) -> u32 {
+    let (whole, rest) = (len / 8, len / 8 * 8..len);
+    let in_whole: u32 = bits[..whole as usize].iter().map(|byte| byte.count_zeros()).sum();
+    in_whole + rest.filter(|index| !bit(bits, *index)).count() as u32
 }
 
 /// Sets the bits from `used` to the end of the block.

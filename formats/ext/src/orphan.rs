@@ -6,6 +6,7 @@ use crate::features::{compat, ro_compat};
 use crate::fs::Filesystem;
 use crate::inode::Inode;
 use nomount_block::{ReadAt, WriteAt};
+use std::collections::HashSet;
 
 const MAGIC: u32 = 0x0B10_CA04;
 /// Magic and checksum at the end of each block.
@@ -21,10 +22,14 @@ impl<D: ReadAt> Filesystem<D> {
     /// Inodes on the orphan list, linked through their `i_dtime`.
     fn orphan_list(&self) -> Result<Vec<u32>> {
         let mut list = Vec::new();
+        let mut seen = HashSet::new();
         let mut next = self.state.sb.s_last_orphan.get();
         while next != 0 {
-            if list.len() >= MAX_ORPHANS || list.contains(&next) && list.len() > 1 {
+            if !seen.insert(next) {
                 return Err(corrupt("orphan list", format!("comes back to inode {next}")));
+            }
+            if list.len() >= MAX_ORPHANS {
+                return Err(Error::Limit(format!("more than {MAX_ORPHANS} orphans")));
             }
             if next < self.geo.first_ino {
                 return Err(corrupt("orphan list", format!("names the reserved inode {next}")));

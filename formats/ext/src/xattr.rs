@@ -12,8 +12,12 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 const MAGIC: u32 = 0xEA02_0000;
 const ENTRY: usize = 16;
 const BLOCK_HEADER: usize = 32;
+/// The list of entries ends with a zero word.
+const TERMINATOR: usize = 4;
 /// The inode of a value of its own is at most this long (EXT4_XATTR_SIZE_MAX is 16 MiB; Linux' own limit is 64 KiB).
 const MAX_VALUE: u32 = 1 << 16;
+/// All values of one inode that are in inodes of their own: sixteen of the largest.
+const MAX_VALUES: u64 = 1 << 20;
 /// Most inodes that share one attribute block (EXT4_XATTR_REFCOUNT_MAX).
 const MAX_REFCOUNT: u32 = 1024;
 
@@ -83,13 +87,19 @@ fn full_name(index: u8, name: &[u8]) -> Option<Vec<u8>> {
 fn parse(bytes: &[u8], start: usize, values_at: usize, place: &dyn Fn() -> String) -> Result<Vec<Stored>> {
     let mut list = Vec::new();
     let mut at = start;
-    // The list ends with a zero word or with the room.
-    while bytes.len() >= at + 4 && bytes[at..at + 4] != [0; 4] {
+    let mut taken = start + TERMINATOR;
+    loop {
+        match bytes.get(at..at + TERMINATOR) {
+            None => return Err(corrupt(place(), "list of extended attributes has no end")),
+            Some([0, 0, 0, 0]) => return Ok(list),
+            Some(_) => {}
+        }
         let bad = |what: &str| corrupt(place(), format!("extended attribute at byte {at} {what}"));
         let (entry, rest) = XattrEntry::ref_from_prefix(&bytes[at..]).map_err(|_| bad("does not fit"))?;
         let name_len = usize::from(entry.e_name_len);
         let name = rest.get(..name_len).ok_or_else(|| bad("has a name that does not fit"))?;
-        let value = if entry.e_value_inum.get() != 0 {
+        // The offset of an empty value means nothing.
+        let value = if entry.e_value_inum.get() != 0 || entry.e_value_size.get() == 0 {
             Vec::new()
         } else {
             let from = values_at + usize::from(entry.e_value_offs.get());
@@ -97,10 +107,14 @@ fn parse(bytes: &[u8], start: usize, values_at: usize, place: &dyn Fn() -> Strin
             let value = from.checked_add(size).and_then(|to| bytes.get(from..to));
             value.ok_or_else(|| bad("has a value that does not fit"))?.to_vec()
         };
+        // Values that share bytes would not fit again, and would add up to many times the block.
+        taken += ENTRY + name_len.next_multiple_of(4) + value.len().next_multiple_of(4);
+        if taken > bytes.len() {
+            return Err(bad("overlaps another one"));
+        }
         list.push((entry.clone(), name.to_vec(), value));
         at += ENTRY + name_len.next_multiple_of(4);
     }
-    Ok(list)
 }
 
 impl<D: ReadAt> Filesystem<D> {
@@ -151,6 +165,11 @@ impl<D: ReadAt> Filesystem<D> {
         if let Some((_, list)) = self.block_xattrs(&inode)? {
             stored.extend(list);
         }
+        let elsewhere = stored.iter().filter(|(entry, ..)| entry.e_value_inum.get() != 0);
+        let total: u64 = elsewhere.map(|(entry, ..)| u64::from(entry.e_value_size.get())).sum();
+        if total > MAX_VALUES {
+            return Err(Error::Limit(format!("{}: attributes of {total} bytes", inode.place())));
+        }
         let mut all = Vec::new();
         for (entry, name, value) in stored {
             let inline_contents = entry.e_name_index == 7 && name == b"data" && inode.has_flag(flags::INLINE_DATA);
@@ -187,10 +206,13 @@ fn inode_room(inode: &Inode) -> Option<usize> {
     (extra > 0 && start + 4 <= inode.bytes().len()).then_some(start)
 }
 
-fn to_attrs(stored: &[Stored]) -> Vec<Attr> {
-    let attr =
-        |(entry, name, value): &Stored| Attr { index: entry.e_name_index, name: name.clone(), value: value.clone() };
-    stored.iter().map(attr).collect()
+/// Attributes to be written again; not those whose values are in inodes of their own.
+fn to_attrs(inode: &Inode, stored: Vec<Stored>) -> Result<Vec<Attr>> {
+    let attr = |(entry, name, value): Stored| match entry.e_value_inum.get() {
+        0 => Ok(Attr { index: entry.e_name_index, name, value }),
+        holder => Err(corrupt(inode.place(), format!("attribute value in inode {holder} without feature ea_inode"))),
+    };
+    stored.into_iter().map(attr).collect()
 }
 
 /// Writes entries from `start` and values from the end of `bytes`; offsets count from `values_at`.
@@ -224,11 +246,10 @@ impl<D: WriteAt> Filesystem<D> {
             let text = name.escape_ascii();
             return Err(Error::Invalid(format!("extended attribute name {text}: unknown name space or bad length")));
         };
-        let mut in_inode = to_attrs(&self.inode_xattrs(&inode)?);
+        let mut in_inode = to_attrs(&inode, self.inode_xattrs(&inode)?)?;
         let (header, stored) = self.block_xattrs(&inode)?.unzip();
-        let mut in_block = to_attrs(&stored.unwrap_or_default());
+        let mut in_block = to_attrs(&inode, stored.unwrap_or_default())?;
         let is_it = |attr: &Attr| attr.index == index && attr.name == short;
-        let block_before = in_block.len();
         let was_in_block = in_block.iter().any(is_it);
         let existed = was_in_block || in_inode.iter().any(is_it);
         in_inode.retain(|attr| !is_it(attr));
@@ -254,7 +275,7 @@ impl<D: WriteAt> Filesystem<D> {
             }
             if block_changed {
                 let old = header.map(|header| (inode.file_acl(), header));
-                fs.replace_xattr_block(&mut inode, old, block_before, in_block)?;
+                fs.replace_xattr_block(&mut inode, old, in_block)?;
             }
             let now = fs.options.now;
             inode.set_ctime(now);
@@ -268,10 +289,9 @@ impl<D: WriteAt> Filesystem<D> {
         &mut self,
         inode: &mut Inode,
         old: Option<(BlockNr, XattrBlockHeader)>,
-        before: usize,
         mut list: Vec<Attr>,
     ) -> Result<()> {
-        let room = self.block_size() - BLOCK_HEADER - 4;
+        let room = self.block_size() - BLOCK_HEADER - TERMINATOR;
         let needed: usize = list.iter().map(Attr::len).sum();
         if needed > room {
             return Err(Error::XattrSpace { needed, room });
@@ -280,7 +300,6 @@ impl<D: WriteAt> Filesystem<D> {
         let sectors = inode.blocks_512(&self.geo);
         let mut blocks = sectors / per_block;
         if let Some((block, header)) = old {
-            debug_assert!(before > 0 || header.h_refcount.get() > 0);
             self.release_xattr_block(block, &header)?;
             inode.set_file_acl(0);
             blocks = blocks.saturating_sub(1);
@@ -315,12 +334,12 @@ impl<D: WriteAt> Filesystem<D> {
     /// Takes one inode off an attribute block; the last one frees it.
     pub(crate) fn release_xattr_block(&mut self, block: BlockNr, header: &XattrBlockHeader) -> Result<()> {
         match header.h_refcount.get() {
-            0 | 1 => {
+            1 => {
                 self.free_blocks(block, 1)?;
                 self.state.dirty.remove(&block);
                 Ok(())
             }
-            count if count > MAX_REFCOUNT => {
+            count if count == 0 || count > MAX_REFCOUNT => {
                 Err(corrupt(format!("extended attribute block {block}"), format!("h_refcount is {count}")))
             }
             count => {
@@ -341,8 +360,7 @@ impl<D: WriteAt> Filesystem<D> {
 }
 
 fn inode_capacity(inode: &Inode) -> usize {
-    // The list ends with a zero word.
-    inode_room(inode).map_or(0, |start| inode.bytes().len() - start - 4)
+    inode_room(inode).map_or(0, |start| inode.bytes().len() - start - TERMINATOR)
 }
 
 fn fits(list: &[Attr], attr: &Attr, room: usize) -> bool {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{DIRTY, NOT_WRITTEN, WRITABLE, assert_same, our_digest};
+use common::{DIRTY, NOT_WRITTEN, WRITABLE, assert_same, in_parallel, our_digest};
 use nomount_ext::{Error, Filesystem, Options};
 use nomount_kit::{TreeDigest, fixture, judges, require};
 
@@ -12,10 +12,10 @@ fn clean_images_read_as_debugfs_reads_them() {
         return;
     }
     let readable = WRITABLE.iter().chain(NOT_WRITTEN.iter().map(|(name, _)| name));
-    for name in readable.filter(|name| **name != "encrypt") {
+    in_parallel(readable.filter(|name| **name != "encrypt"), |name| {
         let fs = Filesystem::open(fixture::memory(name), Options::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_same(name, &our_digest(&fs), &TreeDigest::of_ext(&fixture::file(name), 0));
-    }
+    });
 }
 
 #[test]
@@ -23,14 +23,14 @@ fn a_log_is_replayed_in_memory_as_e2fsck_replays_it_on_the_disk() {
     if !require(&["debugfs", "e2fsck"]) {
         return;
     }
-    for name in DIRTY {
+    in_parallel(DIRTY, |name| {
         let image = fixture::memory(name);
         let fs = Filesystem::open(&image, Options::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(name.starts_with("orphan") || fs.replayed_blocks() > 0, "{name} has nothing to replay");
         let file = fixture::file(name);
         judges::e2fsck_recover(&file, 0).unwrap();
         assert_same(name, &our_digest(&fs), &TreeDigest::of_ext(&file, 0));
-    }
+    });
 }
 
 #[test]

@@ -2,19 +2,17 @@
 
 mod common;
 
-use common::{DIRTY, WRITABLE, assert_same, our_digest};
+use common::{DIRTY, OPTIONS, WRITABLE, assert_same, bytes, in_parallel, our_digest, slow_target, typical_change};
 use nomount_block::{Memory, Overlay, Spill};
-use nomount_ext::{Attrs, Error, Filesystem, New, Options, ROOT_INO, Time};
+use nomount_ext::{Attrs, Error, Filesystem, New, Options, ROOT_INO};
 use nomount_kit::digest::{Change, Field};
 use nomount_kit::{TreeDigest, fixture, judges, require, scratch};
-
-const NOW: Time = Time { sec: 1_780_000_000, nsec: 123_456_789 };
 
 type Staged = Filesystem<Overlay<Memory>>;
 
 fn open(image: Memory) -> Staged {
     let overlay = Overlay::new(image, Spill::Never);
-    Filesystem::open_for_write(overlay, Options { now: NOW, seed: 7 }).unwrap()
+    Filesystem::open_for_write(overlay, OPTIONS).unwrap()
 }
 
 fn finish(mut fs: Staged) -> Memory {
@@ -32,46 +30,16 @@ fn judged(name: &str, image: &Memory) -> TreeDigest {
     digest
 }
 
-fn bytes(len: usize, seed: u8) -> Vec<u8> {
-    (0..len).map(|at| (at / 7) as u8 ^ seed).collect()
-}
-
-/// Creates, replaces, appends, sets: at least one of each.
-fn typical_change(fs: &mut Staged) {
-    let etc = fs.resolve(b"/etc").unwrap();
-    let app = fs.create(etc, b"app", &New::Dir, Attrs::default()).unwrap();
-    for (index, len) in [0, 1, 1023, 1024, 4096, 5000, 70_000, 300_000].into_iter().enumerate() {
-        let name = format!("file-{index}");
-        let attrs = Attrs { mode: Some(0o640), uid: Some(70_000), gid: Some(5), ..Attrs::default() };
-        let ino = fs.create(app, name.as_bytes(), &New::File, attrs).unwrap();
-        fs.write_contents(ino, &bytes(len, index as u8)).unwrap();
-        fs.append(ino, &bytes(100 * index + 1, 9)).unwrap();
-    }
-    fs.create(app, b"fast", &New::Symlink(b"../passwd"), Attrs::default()).unwrap();
-    fs.create(app, b"slow", &New::Symlink(&[b'x'; 300]), Attrs::default()).unwrap();
-    fs.create(app, b"null", &New::CharDevice(1, 3), Attrs::default()).unwrap();
-    fs.create(app, b"big", &New::BlockDevice(300, 70_000), Attrs::default()).unwrap();
-    fs.create(app, b"fifo", &New::Fifo, Attrs::default()).unwrap();
-    fs.create(app, b"socket", &New::Socket, Attrs::default()).unwrap();
-    let shadow = fs.resolve(b"/etc/shadow").unwrap();
-    fs.write_contents(shadow, b"root:$6$x:1:::::\n").unwrap();
-    let key = fs.resolve(b"/root/.ssh/authorized_keys").unwrap();
-    fs.append(key, b"ssh-ed25519 AAAA one\n").unwrap();
-    fs.set_attrs(key, Attrs { mode: Some(0o600), mtime: Some(Time { sec: 1, nsec: 2 }), ..Attrs::default() }).unwrap();
-    fs.set_xattr(key, b"security.selinux", Some(b"system_u:object_r:ssh_home_t:s0\0")).unwrap();
-    fs.set_xattr(key, b"user.long", Some(&bytes(400, 3))).unwrap();
-}
-
 #[test]
 fn a_typical_change_leaves_a_clean_filesystem_and_everything_else_alone() {
     if !require(&["e2fsck", "debugfs"]) {
         return;
     }
-    for name in WRITABLE {
+    in_parallel(WRITABLE, |name| {
         let image = fixture::memory(name);
         let before = judged(name, &image);
         let mut fs = open(image.clone());
-        typical_change(&mut fs);
+        typical_change(&mut fs).unwrap();
         let after = judged(name, &finish(fs));
         for change in before.diff(&after) {
             let path = String::from_utf8_lossy(change.path()).into_owned();
@@ -91,12 +59,12 @@ fn a_typical_change_leaves_a_clean_filesystem_and_everything_else_alone() {
         }
         let file = after.get("/etc/app/file-7").unwrap();
         assert_eq!((file.mode, file.uid, file.gid, file.size), (0o640, 70_000, 5, 300_701), "{name}");
-        assert_eq!(after.get("/etc/app/slow").unwrap().target.as_deref(), Some(&[b'x'; 300][..]));
+        assert_eq!(after.get("/etc/app/slow").unwrap().target.as_deref(), Some(&slow_target()[..]));
         assert_eq!(after.get("/etc/app/big").unwrap().device, Some((300, 70_000)));
         let key = after.get("/root/.ssh/authorized_keys").unwrap();
         assert_eq!(key.mtime.0, 1);
         assert_eq!(key.xattrs["user.long"], bytes(400, 3));
-    }
+    });
 }
 
 #[test]
@@ -104,7 +72,7 @@ fn the_same_change_gives_the_same_bytes() {
     for name in ["ext4-147", "ext3-1k"] {
         let run = || {
             let mut fs = open(fixture::memory(name));
-            typical_change(&mut fs);
+            typical_change(&mut fs).unwrap();
             finish(fs)
         };
         assert!(run() == run(), "{name}");
@@ -116,7 +84,7 @@ fn a_directory_grows_from_one_block_to_an_index_of_two_levels() {
     if !require(&["e2fsck", "debugfs"]) {
         return;
     }
-    for name in WRITABLE {
+    in_parallel(WRITABLE, |name| {
         let mut fs = open(fixture::memory(name));
         let dir = fs.create(ROOT_INO, b"many", &New::Dir, Attrs::default()).unwrap();
         let free = fs.free_inodes_count();
@@ -136,20 +104,38 @@ fn a_directory_grows_from_one_block_to_an_index_of_two_levels() {
         let after = judged(name, &finish(fs));
         let listed = after.entries.keys().filter(|path| path.starts_with(b"/many/")).count();
         assert_eq!(listed, made as usize, "{name}");
-    }
+    });
 }
 
 #[test]
 fn a_rollback_takes_everything_back() {
-    for name in WRITABLE {
+    in_parallel(WRITABLE, |name| {
         let image = fixture::memory(name);
         let mut fs = open(image.clone());
         let mark = fs.savepoint();
-        typical_change(&mut fs);
+        typical_change(&mut fs).unwrap();
         fs.rollback(mark);
         assert!(fs.commit().unwrap().is_empty(), "{name}");
         let log = fs.into_device();
         assert!(log.commit().unwrap().bytes().len() == image.bytes().len());
+    });
+}
+
+/// Contents are on the device before the commit: blocks that a savepoint still uses must not be given to others.
+#[test]
+fn a_rollback_finds_contents_that_were_replaced_meanwhile() {
+    for name in WRITABLE {
+        let mut fs = open(fixture::memory(name));
+        let ino = fs.create(ROOT_INO, b"f", &New::File, Attrs::default()).unwrap();
+        fs.write_contents(ino, &[1; 9000]).unwrap();
+        let mark = fs.savepoint();
+        fs.write_contents(ino, b"").unwrap();
+        let other = fs.create(ROOT_INO, b"g", &New::File, Attrs::default()).unwrap();
+        fs.write_contents(other, &[2; 9000]).unwrap();
+        fs.rollback(mark);
+        let mut found = [0; 9000];
+        assert_eq!(fs.read(ino, 0, &mut found).unwrap(), 9000);
+        assert!(found == [1; 9000], "{name}");
     }
 }
 
@@ -158,9 +144,9 @@ fn a_full_filesystem_says_so_and_a_rollback_leaves_it_whole() {
     if !require(&["e2fsck", "debugfs"]) {
         return;
     }
-    for name in WRITABLE {
+    in_parallel(WRITABLE, |name| {
         let mut fs = open(fixture::memory(name));
-        typical_change(&mut fs);
+        typical_change(&mut fs).unwrap();
         let mark = fs.savepoint();
         let ino = fs.create(ROOT_INO, b"fill", &New::File, Attrs::default()).unwrap();
         let all = fs.free_blocks_count() * u64::from(fs.geometry().block_size);
@@ -170,7 +156,7 @@ fn a_full_filesystem_says_so_and_a_rollback_leaves_it_whole() {
         fs.rollback(mark);
         let after = judged(name, &finish(fs));
         assert!(after.get("/fill").is_none());
-    }
+    });
 }
 
 #[test]
@@ -178,7 +164,7 @@ fn a_dirty_image_is_recovered_and_changed_in_one() {
     if !require(&["e2fsck", "debugfs"]) {
         return;
     }
-    for name in DIRTY {
+    in_parallel(DIRTY, |name| {
         let recovered = fixture::file(name);
         judges::e2fsck_recover(&recovered, 0).unwrap();
         let before = TreeDigest::of_ext(&recovered, 0);
@@ -187,7 +173,7 @@ fn a_dirty_image_is_recovered_and_changed_in_one() {
         let after = judged(name, &finish(fs));
         let changed: Vec<_> = before.diff(&after).iter().map(|change| change.path().to_vec()).collect();
         assert_eq!(changed, [b"/".to_vec(), b"/new".to_vec()], "{name}");
-    }
+    });
 }
 
 #[test]
@@ -195,7 +181,7 @@ fn a_second_commit_goes_on_where_the_first_ended() {
     if !require(&["e2fsck", "debugfs"]) {
         return;
     }
-    for name in WRITABLE {
+    in_parallel(WRITABLE, |name| {
         let mut fs = open(fixture::memory(name));
         for round in 0..5u8 {
             let dir = fs.create(ROOT_INO, &[b'a' + round], &New::Dir, Attrs::default()).unwrap();
@@ -208,5 +194,5 @@ fn a_second_commit_goes_on_where_the_first_ended() {
         let image = fs.into_device().commit().unwrap();
         let after = judged(name, &image);
         assert!(after.get("/e/f").is_some(), "{name}");
-    }
+    });
 }

@@ -37,7 +37,7 @@ impl<D: SetLen> Change<'_, D> {
                 cluster = self.grow_reftable(cluster.max(end))?;
                 continue;
             }
-            let block = self.tables.refcount_block(self.device, index)?;
+            let block = self.refcount_block(index)?;
             if block == 0 {
                 // The new block is the first cluster that it covers.
                 self.check_free(cluster)?;
@@ -56,7 +56,6 @@ impl<D: SetLen> Change<'_, D> {
                 }
                 continue;
             }
-            self.writer.protected.check_own(&geo, block, Class::RefcountBlock)?;
             let count = self.take(block, candidate, want)?;
             self.writer.hint = candidate + count;
             let offset = candidate << geo.cluster_bits;
@@ -71,7 +70,7 @@ impl<D: SetLen> Change<'_, D> {
         let per_block = self.geo.refcounts_per_block();
         let limit = want.min(per_block - first % per_block);
         let mut count = 0;
-        while count < limit && (count == 0 || self.tables.refcount(self.device, first + count)? == 0) {
+        while count < limit && (count == 0 || self.refcount(first + count)? == 0) {
             self.check_free(first + count)?;
             self.tables.set_refcount(self.device, block, first + count, 1)?;
             count += 1;
@@ -83,14 +82,18 @@ impl<D: SetLen> Change<'_, D> {
     pub fn unalloc(&mut self, fresh: Fresh) -> Result<()> {
         let first = fresh.offset >> self.geo.cluster_bits;
         for cluster in first..first + fresh.count {
-            let block = self.tables.refcount_block(self.device, cluster / self.geo.refcounts_per_block())?;
+            let block = self.refcount_block(cluster / self.geo.refcounts_per_block())?;
             self.tables.set_refcount(self.device, block, cluster, 0)?;
         }
         self.writer.hint = self.writer.hint.min(first);
         Ok(())
     }
 
-    fn check_free(&self, cluster: u64) -> Result<()> {
+    /// Fails when a cluster whose refcount is 0 holds a table. Beyond the file's length as of opening there is none.
+    fn check_free(&mut self, cluster: u64) -> Result<()> {
+        if cluster << self.geo.cluster_bits < self.tables.open_len {
+            self.learn_all()?;
+        }
         if self.writer.protected.contains(cluster) {
             let at = cluster << self.geo.cluster_bits;
             return Err(corrupt("refcount of the table", at, 0, "at least 1"));
@@ -103,8 +106,9 @@ impl<D: SetLen> Change<'_, D> {
     fn new_block(&mut self, index: u64, cluster: u64) -> Result<()> {
         let geo = self.geo;
         let offset = cluster << geo.cluster_bits;
+        let zeroed = offset >= self.device.len();
         self.ensure_len(offset + geo.cluster())?;
-        self.tables.cache.insert_fresh(offset, Class::RefcountBlock, &vec![0; geo.cluster() as usize]);
+        self.new_table(Fresh { offset, count: 1, zeroed }, Class::RefcountBlock);
         let at = self.tables.reftable_offset + index * ENTRY;
         self.tables.cache.set(self.device, at, Class::RefcountTable, offset)?;
         self.writer.protected.add(cluster);
@@ -112,6 +116,15 @@ impl<D: SetLen> Change<'_, D> {
             self.tables.set_refcount(self.device, offset, cluster, 1)?;
         }
         Ok(())
+    }
+
+    /// Makes an empty table of one new cluster. Where the file just grew only what is changed later is written.
+    pub fn new_table(&mut self, fresh: Fresh, class: Class) {
+        if fresh.zeroed {
+            self.tables.cache.insert_zeroed(fresh.offset);
+        } else {
+            self.tables.cache.insert_fresh(fresh.offset, class, &vec![0; self.geo.cluster() as usize]);
+        }
     }
 
     /// Moves the refcount table to `start`, at or beyond the end of the file, so long that it covers itself, the
@@ -139,13 +152,14 @@ impl<D: SetLen> Change<'_, D> {
         }
         let mut table = vec![0; (entries * ENTRY) as usize];
         for index in 0..old_entries {
-            let block = self.tables.refcount_block(self.device, index)?;
+            let block = self.refcount_block(index)?;
             table[(index * ENTRY) as usize..][..8].copy_from_slice(&block.to_be_bytes());
         }
         let offset = start << geo.cluster_bits;
         self.ensure_len(offset + (table_clusters << geo.cluster_bits))?;
         self.tables.cache.insert_fresh(offset, Class::RefcountTable, &table);
-        self.tables.cache.forget(old_offset, old_entries * ENTRY);
+        self.tables.set_checked(offset, entries * ENTRY);
+        self.tables.forget(old_offset, old_entries * ENTRY);
         self.tables.reftable_offset = offset;
         self.tables.reftable_entries = entries;
         self.writer.reftable_moved = true;
@@ -155,14 +169,14 @@ impl<D: SetLen> Change<'_, D> {
         let mut next = start + table_clusters;
         let mut index = start / per_block;
         while index <= (next - 1) / per_block {
-            if self.tables.refcount_block(self.device, index)? == 0 {
+            if self.refcount_block(index)? == 0 {
                 self.new_block(index, next)?;
                 next += 1;
             }
             index += 1;
         }
         for cluster in start..next {
-            let block = self.tables.refcount_block(self.device, cluster / per_block)?;
+            let block = self.refcount_block(cluster / per_block)?;
             self.tables.set_refcount(self.device, block, cluster, 1)?;
         }
         Ok(next)

@@ -3,10 +3,10 @@
 use crate::error::{Error, Result};
 use byteorder::{BigEndian, ByteOrder};
 use nomount_block::{ReadAt, SetLen};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Tables are cached in pieces of at most this size, so that a small edit reads little of a large table.
-const MAX_SLICE: u64 = 16 << 10;
+const MAX_SLICE: u64 = 4 << 10;
 
 /// Neighbouring dirty slices are written together, up to this many bytes.
 const MAX_JOIN: usize = 1 << 20;
@@ -36,6 +36,10 @@ pub(crate) struct Cache {
     slice: u64,
     limit: usize,
     slices: HashMap<u64, Slice>,
+    /// Tables of one cluster, by offset, that nothing durable points at and that are zero on the device: slices of
+    /// them that are not cached need neither be read nor written.
+    zeroed: HashSet<u64>,
+    cluster: u64,
     dirty: usize,
     clock: u64,
 }
@@ -44,7 +48,15 @@ impl Cache {
     /// A cache of about `max_bytes`, for an image with clusters of `cluster` bytes.
     pub fn new(cluster: u64, max_bytes: usize) -> Self {
         let slice = cluster.min(MAX_SLICE);
-        Self { slice, limit: (max_bytes / slice as usize).max(8), slices: HashMap::new(), dirty: 0, clock: 0 }
+        Self {
+            slice,
+            limit: (max_bytes / slice as usize).max(8),
+            slices: HashMap::new(),
+            zeroed: HashSet::new(),
+            cluster,
+            dirty: 0,
+            clock: 0,
+        }
     }
 
     /// Bytes of a slice.
@@ -63,9 +75,12 @@ impl Cache {
         if !self.slices.contains_key(&start) {
             self.make_room();
             let mut data = vec![0; self.slice as usize].into_boxed_slice();
-            let len = device.len().saturating_sub(start).min(self.slice) as usize;
-            device.read_at(start, &mut data[..len]).map_err(Error::Device)?;
-            self.slices.insert(start, Slice { data, class, dirty: false, fresh: false, used: 0 });
+            let fresh = self.zeroed.contains(&(start - start % self.cluster));
+            if !fresh {
+                let len = device.len().saturating_sub(start).min(self.slice) as usize;
+                device.read_at(start, &mut data[..len]).map_err(Error::Device)?;
+            }
+            self.slices.insert(start, Slice { data, class, dirty: false, fresh, used: 0 });
         }
         self.clock += 1;
         let slice = self.slices.get_mut(&start).expect("it was inserted if it was missing");
@@ -128,8 +143,16 @@ impl Cache {
         }
     }
 
+    /// Makes a new, empty table of the cluster at `offset`, which is zero on the device, and nothing durable points
+    /// at it.
+    pub fn insert_zeroed(&mut self, offset: u64) {
+        self.forget(offset, self.cluster);
+        self.zeroed.insert(offset);
+    }
+
     /// Forgets `len` bytes at `offset`, written or not: the table there is gone.
     pub fn forget(&mut self, offset: u64, len: u64) {
+        self.zeroed.remove(&offset);
         for at in (offset..offset + len).step_by(self.slice as usize) {
             if let Some(old) = self.slices.remove(&at) {
                 self.dirty -= usize::from(old.dirty);
@@ -137,8 +160,8 @@ impl Cache {
         }
     }
 
-    /// Writes the dirty slices that are fresh or of one of `classes`, in the order of their offsets. Answers whether
-    /// there were any.
+    /// Writes the dirty slices that are of one of `classes`, or with `fresh` those of new tables too, in the order of
+    /// their offsets. After the latter no table is new. Answers whether anything was written.
     pub fn write_out(&mut self, device: &mut impl SetLen, fresh: bool, classes: &[Class]) -> Result<bool> {
         let wanted = |slice: &Slice| slice.dirty && if slice.fresh { fresh } else { classes.contains(&slice.class) };
         let mut offsets: Vec<u64> = self.slices.iter().filter(|(_, s)| wanted(s)).map(|(&at, _)| at).collect();
@@ -169,6 +192,11 @@ impl Cache {
                 self.dirty -= 1;
             }
             rest = after;
+        }
+        if fresh && !self.zeroed.is_empty() {
+            self.zeroed.clear();
+            // Slices that were looked at and not changed.
+            self.slices.values_mut().for_each(|slice| slice.fresh = false);
         }
         Ok(!offsets.is_empty())
     }

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::image::Qcow2;
 use crate::mapping::Mapping;
 use crate::writer::Change;
-use nomount_block::{ExtentKind, ReadAt, SetLen};
+use nomount_block::{ExtentKind, SetLen};
 
 /// Zeroes written at once where no flag can say it: at most the largest cluster.
 const ZEROES: u64 = 64 << 10;
@@ -14,7 +14,7 @@ impl<D: SetLen> Qcow2<D> {
     pub(crate) fn discard_range(&mut self, start: u64, end: u64) -> Result<()> {
         let mut at = start;
         while at < end {
-            let extent = self.extent_at(at).map_err(crate::Error::Device)?;
+            let extent = self.extent(at)?;
             let stop = end.min(at + extent.len);
             if extent.kind == ExtentKind::Zero {
                 at = stop;
@@ -72,7 +72,7 @@ impl<D: SetLen> Change<'_, D> {
     /// subclusters, then the answer is no.
     fn drop_subclusters(&mut self, start: u64, end: u64) -> Result<bool> {
         let geo = self.geo;
-        let l1 = self.tables.l1(self.device, start)?;
+        let l1 = self.l1(start)?;
         if let Mapping::Compressed(_) = self.tables.mapping(self.device, l1.l2, start)? {
             return Ok(false);
         }

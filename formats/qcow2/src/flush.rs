@@ -21,9 +21,11 @@ impl<D: SetLen> Change<'_, D> {
     ///
     /// 0. Before this function runs, guest data was written to clusters with no durable pointer, or in place where
     ///    a durable entry with the COPIED flag and refcount 1 maps them. Neither touches a table.
-    /// 1. *Unreachable tables and raised refcounts*: new L2 tables, new refcount blocks, a new refcount table, whole;
-    ///    and the slices of existing refcount blocks. Since the last run these only raised refcounts (from 0 to 1);
-    ///    step 4 of the last run is the only place that lowers them. Nothing durable points at anything new. Barrier.
+    /// 1. *Unreachable tables and raised refcounts*: new L2 tables, new refcount blocks, a new refcount table, whole,
+    ///    but for slices without an entry where the file just grew: those are zero there, and the barrier makes the
+    ///    growth durable too. And the slices of existing refcount blocks: since the last run these only raised
+    ///    refcounts (from 0 to 1); step 4 of the last run is the only place that lowers them. Nothing durable points
+    ///    at anything new. Barrier.
     /// 2. *The way to new refcounts*: entries of the reachable refcount table, or the header's offset and length of
     ///    a new one, 12 bytes inside one sector. They lead to what step 1 made durable. Barrier, so that refcounts
     ///    in new blocks count before anything relies on them.
@@ -83,15 +85,15 @@ impl<D: SetLen> Change<'_, D> {
         let bits = self.geo.cluster_bits;
         let mut free = Vec::new();
         for cluster in std::mem::take(&mut self.writer.frees) {
-            let count = self.tables.refcount(self.device, cluster)?;
+            let count = self.refcount(cluster)?;
             if count == 0 {
                 return Err(corrupt("refcount of cluster", cluster << bits, 0, "at least 1"));
             }
-            let block = self.tables.refcount_block(self.device, cluster / self.geo.refcounts_per_block())?;
+            let block = self.refcount_block(cluster / self.geo.refcounts_per_block())?;
             self.tables.set_refcount(self.device, block, cluster, count - 1)?;
             if count == 1 {
                 self.writer.hint = self.writer.hint.min(cluster);
-                self.tables.cache.forget(cluster << bits, 1 << bits);
+                self.tables.forget(cluster << bits, 1 << bits);
                 self.writer.protected.remove(cluster);
                 free.push(cluster);
             }

@@ -42,8 +42,7 @@ impl<D: ReadAt> Qcow2<D> {
     /// Opens the image on `device`. `backing` must be there exactly when the image names a backing file, see
     /// [`read_info`]; beyond its end it reads as zero.
     ///
-    /// Reads the header, the snapshot table and, for writing, the places of the tables; what it reads does not grow
-    /// with the image beyond 512 KiB and the snapshot table.
+    /// Reads the header and the snapshot table; no other table is looked at before it is needed.
     pub fn open(device: D, backing: Option<Box<dyn ReadAt>>, options: Options) -> Result<Self> {
         let info = read_info(&device)?;
         if info.corrupt {
@@ -54,8 +53,8 @@ impl<D: ReadAt> Qcow2<D> {
             (None, Some(_)) => return Err(Error::BackingUnexpected),
             _ => {}
         }
-        let mut tables = Tables::new(&info, options.cache_bytes);
-        let writer = if options.read_only { None } else { Some(Writer::new(&info, &mut tables, &device)?) };
+        let tables = Tables::new(&info, options.cache_bytes, device.len());
+        let writer = if options.read_only { None } else { Some(Writer::new(&info, &tables, &device)?) };
         Ok(Self { device, backing, info, tables: Mutex::new(tables), writer })
     }
 
@@ -181,18 +180,23 @@ impl<D: ReadAt> ReadAt for Qcow2<D> {
 
     fn extent_at(&self, offset: u64) -> nomount_block::Result<Extent> {
         check_range(offset, 1, self.len())?;
-        let rest = self.len() - offset;
-        let (source, len) = self.lock().run(&self.device, offset, rest).map_err(|e| e.at(offset))?;
-        let kind = match source {
-            Source::Zero => ExtentKind::Zero,
-            Source::Data(_) | Source::Compressed(..) => ExtentKind::Data,
-            Source::Backing => return self.backing_extent(offset, len).map_err(|e| e.at(offset)),
-        };
-        Ok(Extent { kind, len })
+        self.extent(offset).map_err(|e| e.at(offset))
     }
 }
 
 impl<D: ReadAt> Qcow2<D> {
+    /// As [`ReadAt::extent_at`], for an offset inside the guest.
+    pub(crate) fn extent(&self, offset: u64) -> Result<Extent> {
+        let rest = self.info.virtual_size - offset;
+        let (source, len) = self.lock().run(&self.device, offset, rest)?;
+        let kind = match source {
+            Source::Zero => ExtentKind::Zero,
+            Source::Data(_) | Source::Compressed(..) => ExtentKind::Data,
+            Source::Backing => return self.backing_extent(offset, len),
+        };
+        Ok(Extent { kind, len })
+    }
+
     /// Narrows a stretch that comes from the backing device to what that says: zero stays zero.
     fn backing_extent(&self, offset: u64, len: u64) -> Result<Extent> {
         let there = self.backing.as_ref().filter(|backing| offset < backing.len());

@@ -6,6 +6,7 @@
 
 mod alloc;
 mod cache;
+mod checked;
 mod discard;
 mod error;
 mod flush;

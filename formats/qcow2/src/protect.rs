@@ -3,17 +3,17 @@
 //! Refcounts and L2 entries of a damaged or hostile image may say that a table's cluster is free, or guest data.
 //! What is found here contradicts that, and the write is refused.
 
-use crate::cache::Class;
 use crate::error::{Result, corrupt};
 use crate::geometry::Geometry;
 use crate::info::Info;
 use crate::raw::entry::ENTRY;
-use crate::tables::Tables;
+use crate::tables::{L1Entry, Tables};
+use crate::writer::Change;
 use nomount_block::ReadAt;
 use std::collections::HashSet;
 
-/// L1 and refcount tables of up to so many bytes (16 TiB of guest at 64 KiB clusters) are read whole when an image
-/// is opened for writing; of longer ones, the L2 tables and refcount blocks that were looked at are known.
+/// L1 and refcount tables of up to so many bytes (16 TiB of guest at 64 KiB clusters) are read whole before a free
+/// cluster inside the file is used; of longer ones, only the slices that were looked at are known.
 const SCAN_BYTES: u64 = 256 << 10;
 
 /// The clusters that hold metadata, as far as they are known.
@@ -25,11 +25,13 @@ pub(crate) struct Protected {
     reftable: (u64, u64),
     /// L2 tables and refcount blocks.
     tables: HashSet<u64>,
+    /// All of them are known, or the image has too many.
+    complete: bool,
 }
 
 impl Protected {
-    /// Collects the places of all tables and checks that they do not overlap.
-    pub fn new(info: &Info, tables: &mut Tables, device: &impl ReadAt) -> Result<Self> {
+    /// Collects the tables that the header and the snapshot table name, and checks that they do not overlap.
+    pub fn new(info: &Info, tables: &Tables) -> Result<Self> {
         let geo = info.geometry();
         let reftable = clusters(&geo, info.refcount_table_offset, tables.reftable_entries * ENTRY);
         let mut fixed = vec![(0, 1), reftable];
@@ -46,24 +48,7 @@ impl Protected {
             }
         }
         fixed.retain(|range| *range != reftable);
-        let mut all = Self { fixed, reftable, tables: HashSet::new() };
-        if info.l1_entries * ENTRY <= SCAN_BYTES {
-            for index in 0..info.l1_entries {
-                let l2 = tables.l1(device, index.saturating_mul(geo.l2_span()))?.l2;
-                if l2 != 0 {
-                    all.add_once(&geo, l2, "L2 table offset")?;
-                }
-            }
-        }
-        if tables.reftable_entries * ENTRY <= SCAN_BYTES {
-            for index in 0..tables.reftable_entries {
-                let block = tables.refcount_block(device, index)?;
-                if block != 0 {
-                    all.add_once(&geo, block, "refcount block offset")?;
-                }
-            }
-        }
-        Ok(all)
+        Ok(Self { fixed, reftable, tables: HashSet::new(), complete: false })
     }
 
     fn add_once(&mut self, geo: &Geometry, offset: u64, what: &'static str) -> Result<()> {
@@ -83,18 +68,6 @@ impl Protected {
             || after > 0 && cluster < self.fixed[after - 1].1
     }
 
-    /// Fails when a cluster that should be one table's own holds a table of another kind that does not move.
-    pub fn check_own(&self, geo: &Geometry, offset: u64, class: Class) -> Result<()> {
-        let cluster = offset >> geo.cluster_bits;
-        let after = self.fixed.partition_point(|(start, _)| *start <= cluster);
-        let fixed = after > 0 && cluster < self.fixed[after - 1].1;
-        if fixed || (self.reftable.0..self.reftable.1).contains(&cluster) {
-            let what = if class == Class::L2 { "L2 table offset" } else { "refcount block offset" };
-            return Err(corrupt(what, offset, offset, "a cluster that no other table uses"));
-        }
-        Ok(())
-    }
-
     /// Notes an L2 table or refcount block.
     pub fn add(&mut self, cluster: u64) {
         self.tables.insert(cluster);
@@ -108,6 +81,64 @@ impl Protected {
     /// Notes where the refcount table is now.
     pub fn move_reftable(&mut self, start: u64, end: u64) {
         self.reftable = (start, end);
+    }
+}
+
+/// Lookups for a change: what shares a slice of the L1 or refcount table with the answer is protected from then on.
+impl<D: ReadAt> Change<'_, D> {
+    /// The L1 entry for a guest offset.
+    pub fn l1(&mut self, guest: u64) -> Result<L1Entry> {
+        self.learn_l1(self.tables.l1_at(guest))?;
+        self.tables.l1(self.device, guest)
+    }
+
+    /// Offset of the refcount block with number `index`, or 0. The index is below `reftable_entries`.
+    pub fn refcount_block(&mut self, index: u64) -> Result<u64> {
+        self.learn_reftable(self.tables.reftable_offset + index * ENTRY)?;
+        self.tables.refcount_block(self.device, index)
+    }
+
+    /// The refcount of a host cluster; 0 where no refcount block covers it.
+    pub fn refcount(&mut self, cluster: u64) -> Result<u64> {
+        let index = cluster / self.geo.refcounts_per_block();
+        if index < self.tables.reftable_entries {
+            self.learn_reftable(self.tables.reftable_offset + index * ENTRY)?;
+        }
+        self.tables.refcount(self.device, cluster)
+    }
+
+    /// Learns all tables, up to [`SCAN_BYTES`] each of what leads to them.
+    pub fn learn_all(&mut self) -> Result<()> {
+        if self.writer.protected.complete {
+            return Ok(());
+        }
+        let step = self.tables.cache.slice_len() as usize;
+        let (start, bytes) = (self.tables.l1_offset, self.tables.l1_entries * ENTRY);
+        if bytes <= SCAN_BYTES {
+            (start..start + bytes).step_by(step).try_for_each(|at| self.learn_l1(at))?;
+        }
+        let (start, bytes) = (self.tables.reftable_offset, self.tables.reftable_entries * ENTRY);
+        if bytes <= SCAN_BYTES {
+            (start..start + bytes).step_by(step).try_for_each(|at| self.learn_reftable(at))?;
+        }
+        self.writer.protected.complete = true;
+        Ok(())
+    }
+
+    fn learn_l1(&mut self, at: u64) -> Result<()> {
+        for l2 in self.tables.check_l1(self.device, at)? {
+            self.writer.protected.add_once(&self.geo, l2, "L2 table offset")?;
+        }
+        self.tables.set_checked(at, 1);
+        Ok(())
+    }
+
+    fn learn_reftable(&mut self, at: u64) -> Result<()> {
+        for block in self.tables.check_reftable(self.device, at)? {
+            self.writer.protected.add_once(&self.geo, block, "refcount block offset")?;
+        }
+        self.tables.set_checked(at, 1);
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use crate::mapping::{CompressedRange, Mapping};
 use crate::raw::entry::{COPIED, ENTRY, L1_RESERVED, OFFSET_MASK, REFTABLE_RESERVED};
 use crate::refcount;
 use nomount_block::ReadAt;
+use std::collections::HashSet;
 
 /// One question looks at no more table entries than this; its answer may be shorter than the truth.
 const MAX_STEPS: u32 = 16384;
@@ -19,11 +20,16 @@ pub(crate) struct Tables {
     pub geo: Geometry,
     pub cache: Cache,
     pub inflated: Inflated,
-    l1_offset: u64,
+    pub l1_offset: u64,
+    pub l1_entries: u64,
     pub reftable_offset: u64,
     pub reftable_entries: u64,
     /// Unallocated clusters come from a backing device.
     backed: bool,
+    /// Length of the file when it was opened.
+    pub open_len: u64,
+    /// Offsets of slices, see `checked.rs`.
+    pub checked: HashSet<u64>,
 }
 
 /// An L1 entry.
@@ -46,16 +52,19 @@ pub(crate) enum Source {
 }
 
 impl Tables {
-    pub fn new(info: &Info, cache_bytes: usize) -> Self {
+    pub fn new(info: &Info, cache_bytes: usize, open_len: u64) -> Self {
         let geo = info.geometry();
         Self {
             geo,
             cache: Cache::new(geo.cluster(), cache_bytes),
             inflated: Inflated::default(),
             l1_offset: info.l1_offset,
+            l1_entries: info.l1_entries,
             reftable_offset: info.refcount_table_offset,
             reftable_entries: u64::from(info.refcount_table_clusters) * geo.cluster() / ENTRY,
             backed: info.backing_file.is_some(),
+            open_len,
+            checked: HashSet::new(),
         }
     }
 
@@ -67,8 +76,12 @@ impl Tables {
     pub fn l1(&mut self, device: &impl ReadAt, guest: u64) -> Result<L1Entry> {
         let at = self.l1_at(guest);
         let entry = self.cache.get(device, at, Class::L1)?;
+        Self::decode_l1(&self.geo, at, entry, self.bound(device, at))
+    }
+
+    pub fn decode_l1(geo: &Geometry, at: u64, entry: u64, bound: u64) -> Result<L1Entry> {
         let l2 = entry & OFFSET_MASK;
-        if entry & L1_RESERVED != 0 || l2 != 0 && !self.geo.valid_cluster(l2, device.len()) {
+        if entry & L1_RESERVED != 0 || l2 != 0 && !geo.valid_cluster(l2, bound) {
             return Err(corrupt("L1 entry", at, entry, "a cluster-aligned offset inside the file"));
         }
         Ok(L1Entry { l2, copied: entry & COPIED != 0 })
@@ -87,7 +100,7 @@ impl Tables {
         let at = self.l2_at(l2, guest);
         let entry = self.cache.get(device, at, Class::L2)?;
         let bitmap = if self.geo.extended_l2 { self.cache.get(device, at + 8, Class::L2)? } else { 0 };
-        Mapping::decode(&self.geo, at, entry, bitmap, device.len())
+        Mapping::decode(&self.geo, at, entry, bitmap, self.bound(device, at))
     }
 
     /// Changes the mapping of a guest cluster in the L2 table at `l2` to a standard one.
@@ -112,7 +125,11 @@ impl Tables {
     pub fn refcount_block(&mut self, device: &impl ReadAt, index: u64) -> Result<u64> {
         let at = self.reftable_offset + index * ENTRY;
         let block = self.cache.get(device, at, Class::RefcountTable)?;
-        if block & REFTABLE_RESERVED != 0 || block != 0 && !self.geo.valid_cluster(block, device.len()) {
+        Self::decode_block(&self.geo, at, block, self.bound(device, at))
+    }
+
+    pub fn decode_block(geo: &Geometry, at: u64, block: u64, bound: u64) -> Result<u64> {
+        if block & REFTABLE_RESERVED != 0 || block != 0 && !geo.valid_cluster(block, bound) {
             return Err(corrupt("refcount table entry", at, block, "a cluster-aligned offset inside the file"));
         }
         Ok(block)

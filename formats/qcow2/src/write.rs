@@ -68,7 +68,9 @@ impl<D: SetLen> Change<'_, D> {
             Plan::New(mapping) => {
                 let mut old = vec![mapping];
                 let mut run = first;
-                let left = geo.l2_span() - guest % geo.l2_span();
+                // One slice of the L2 table, which `own_l2` checks.
+                let span = self.tables.cache.slice_len() / geo.l2_entry() * geo.cluster();
+                let left = span - guest % span;
                 while run < len.min(left).min(MAX_RUN) {
                     let next = (len - run).min(geo.cluster());
                     match self.plan(guest + run, next)? {
@@ -85,7 +87,7 @@ impl<D: SetLen> Change<'_, D> {
     /// How to write `len` bytes at `guest`, inside one cluster.
     fn plan(&mut self, guest: u64, len: u64) -> Result<Plan> {
         let geo = self.geo;
-        let l1 = self.tables.l1(self.device, guest)?;
+        let l1 = self.l1(guest)?;
         let mapping = self.tables.mapping(self.device, l1.l2, guest)?;
         let Mapping::Standard { host, copied, alloc, zero } = mapping else {
             return Ok(Plan::New(mapping));
@@ -96,10 +98,11 @@ impl<D: SetLen> Change<'_, D> {
         // The flag alone is not trusted: what it would overwrite may be a snapshot's, or a table.
         let cluster = host >> geo.cluster_bits;
         let at = self.tables.l2_at(l1.l2, guest);
+        let count = self.refcount(cluster)?;
         if self.writer.protected.contains(cluster) {
             return Err(corrupt("L2 entry", at, host, "a cluster that is not a table's"));
         }
-        match self.tables.refcount(self.device, cluster)? {
+        match count {
             0 => return Err(corrupt("refcount of cluster", host, 0, "at least 1")),
             1 => {}
             _ => return Ok(Plan::New(mapping)),
@@ -111,46 +114,55 @@ impl<D: SetLen> Change<'_, D> {
         Ok(Plan::Fill { host, alloc, zero })
     }
 
-    /// The L2 table for a guest offset, the image's own: made when there is none, copied when it is shared.
+    /// The L2 table for a guest offset, the image's own: made when there is none, copied when it is shared. The slice
+    /// for that offset may be changed.
     pub fn own_l2(&mut self, guest: u64) -> Result<u64> {
         let geo = self.geo;
-        let l1 = self.tables.l1(self.device, guest)?;
+        let l1 = self.l1(guest)?;
         let old = l1.l2 >> geo.cluster_bits;
         if l1.l2 != 0 {
-            self.writer.protected.check_own(&geo, l1.l2, Class::L2)?;
-            let count = self.tables.refcount(self.device, old)?;
+            let count = self.refcount(old)?;
             if count == 0 {
                 return Err(corrupt("refcount of the L2 table", l1.l2, 0, "at least 1"));
             }
             if l1.copied && count == 1 {
-                self.writer.protected.add(old);
+                self.tables.check_l2(self.device, self.tables.l2_at(l1.l2, guest))?;
                 return Ok(l1.l2);
             }
         }
         let fresh = self.alloc(1)?;
-        let mut table = vec![0; geo.cluster() as usize];
-        if l1.l2 != 0 {
-            self.copy_l2(l1.l2, &mut table)?;
+        if l1.l2 == 0 {
+            self.new_table(fresh, Class::L2);
+        } else {
+            match self.copied_l2(l1.l2) {
+                Ok(table) => self.tables.cache.insert_fresh(fresh.offset, Class::L2, &table),
+                Err(error) => {
+                    self.unalloc(fresh)?;
+                    return Err(error);
+                }
+            }
             self.writer.frees.push(old);
         }
-        self.tables.cache.insert_fresh(fresh.offset, Class::L2, &table);
+        self.tables.set_checked(fresh.offset, geo.cluster());
         self.tables.cache.set(self.device, self.tables.l1_at(guest), Class::L1, fresh.offset | COPIED)?;
         self.writer.protected.add(fresh.offset >> geo.cluster_bits);
         Ok(fresh.offset)
     }
 
-    /// Copies a shared L2 table. Its clusters are shared too, so no entry keeps the COPIED flag.
-    fn copy_l2(&mut self, from: u64, table: &mut [u8]) -> Result<()> {
-        let step = self.tables.cache.slice_len() as usize;
-        for (index, piece) in table.chunks_mut(step).enumerate() {
-            let (slice, _) = self.tables.cache.view(self.device, from + (index * step) as u64, Class::L2)?;
-            piece.copy_from_slice(slice);
+    /// The contents of a shared L2 table. Its clusters are shared too, so no entry keeps the COPIED flag.
+    fn copied_l2(&mut self, from: u64) -> Result<Vec<u8>> {
+        let step = self.tables.cache.slice_len();
+        let mut table = Vec::with_capacity(self.geo.cluster() as usize);
+        for at in (from..from + self.geo.cluster()).step_by(step as usize) {
+            self.tables.check_l2(self.device, at)?;
+            let (slice, _) = self.tables.cache.view(self.device, at, Class::L2)?;
+            table.extend_from_slice(slice);
         }
         for entry in table.chunks_exact_mut(self.geo.l2_entry() as usize) {
             let value = BigEndian::read_u64(&entry[..ENTRY as usize]);
             BigEndian::write_u64(&mut entry[..ENTRY as usize], value & !COPIED);
         }
-        Ok(())
+        Ok(table)
     }
 
     /// Writes `data`, whose clusters were mapped as `old`, to new clusters. Answers how much was written: as much as

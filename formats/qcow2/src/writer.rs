@@ -34,7 +34,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub fn new(info: &Info, tables: &mut Tables, device: &impl ReadAt) -> Result<Self> {
+    pub fn new(info: &Info, tables: &Tables, device: &impl ReadAt) -> Result<Self> {
         if info.dirty {
             return Err(Error::Dirty);
         }
@@ -49,7 +49,7 @@ impl Writer {
         }
         check_table("refcount_table_offset", 48, info.refcount_table_offset, bytes, &geo, device.len())?;
         Ok(Self {
-            protected: Protected::new(info, tables, device)?,
+            protected: Protected::new(info, tables)?,
             hint: 0,
             scans_left: SCAN_SLICES,
             frees: Vec::new(),

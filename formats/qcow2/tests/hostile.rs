@@ -206,3 +206,61 @@ fn data_is_never_written_over_tables() {
         assert_eq!(image.get_ref().bytes()[target as usize..][..4096], bytes[target as usize..][..4096]);
     }
 }
+
+#[test]
+fn a_free_cluster_that_holds_a_table_is_not_used() {
+    if !judges() {
+        return;
+    }
+    // 64 KiB clusters and 2 TiB: the L1 table has more than one slice. Its last entry leads to a table whose refcount
+    // says that it is free; a write at the beginning of the disk does not look there by itself.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("image.qcow2");
+    let text = path.to_str().unwrap();
+    ok("qemu-img", &["create", "-f", "qcow2", text, "2T"]);
+    let last = (2u64 << 40) - 65536;
+    ok("qemu-io", &["-f", "qcow2", "-c", &format!("write {last} 64k"), text]);
+    let base = std::fs::read(&path).unwrap();
+    let word = |at: u64| u64::from_be_bytes(base[at as usize..][..8].try_into().unwrap());
+    let l2 = word(word(40) + 4095 * 8) & 0xffff_ffff_fe00;
+    let bytes = with(base.clone(), (word(word(48)) + l2 / 65536 * 2) as usize, &[0, 0]);
+    let mut image = Qcow2::open(Memory::new(bytes.clone()), None, Options::default()).unwrap();
+    let error = image.write_at(0, &[7; 4096]).unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("refcount of the table"), "{error:?}");
+    assert_eq!(image.get_ref().bytes()[l2 as usize..][..65536], bytes[l2 as usize..][..65536]);
+}
+
+#[test]
+fn a_pointer_beyond_the_end_stays_invalid_when_the_file_grows() {
+    if !judges() {
+        return;
+    }
+    // An L2 table maps 32 KiB here; two entries of the first are made to lead beyond the end of the file, then it
+    // grows by writes that other L2 tables map.
+    let base = image("compat=v3,cluster_size=512", &[]);
+    let word = |at: u64| u64::from_be_bytes(base[at as usize..][..8].try_into().unwrap());
+    let l2 = word(word(40)) & 0xffff_ffff_fe00;
+    let end = base.len().next_multiple_of(512) as u64;
+    for flag in [0, 1 << 63] {
+        let bytes = with(base.clone(), l2 as usize + 16, &(end | flag).to_be_bytes());
+        let bytes = with(bytes, l2 as usize + 24, &(end + 512 * 30 | flag).to_be_bytes());
+        let mut image =
+            Qcow2::open(Memory::new(bytes), None, Options { cache_bytes: 4096, ..Options::default() }).unwrap();
+        image.write_at(100_000, &[7; 50_000]).unwrap();
+        image.barrier().unwrap();
+        assert!(image.get_ref().len() > end + 512 * 40);
+        for guest in [2, 3] {
+            assert!(image.read_at(guest * 512, &mut [0; 512]).is_err(), "guest cluster {guest}");
+            assert!(image.write_at(guest * 512, &[7; 512]).is_err(), "guest cluster {guest}");
+        }
+        assert!(image.write_at(30 * 512, &[7; 512]).is_err(), "the slice with the wrong entries");
+        image.read_at(30 * 512, &mut [0; 512]).unwrap();
+        assert_eq!(content_of(&image, 100_000, 50_000), [7; 50_000]);
+    }
+}
+
+fn content_of(image: &impl ReadAt, at: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    image.read_at(at, &mut bytes).unwrap();
+    bytes
+}

@@ -128,3 +128,81 @@ fn tea(state: &mut [u32; 4], key: &[u32]) {
     state[0] = state[0].wrapping_add(b0);
     state[1] = state[1].wrapping_add(b1);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nomount_kit::{require, scratch, tool};
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+    use std::fmt::Write as _;
+    use std::io::Write as _;
+
+    /// Numbers of the variants as debugfs takes them: from 3 on they are unsigned.
+    const VARIANTS: [(u8, Algorithm, bool); 6] = [
+        (0, Algorithm::Legacy, true),
+        (1, Algorithm::HalfMd4, true),
+        (2, Algorithm::Tea, true),
+        (3, Algorithm::Legacy, false),
+        (4, Algorithm::HalfMd4, false),
+        (5, Algorithm::Tea, false),
+    ];
+
+    /// Any byte that debugfs does not take for something else, in every length.
+    fn names(rng: &mut StdRng) -> Vec<Vec<u8>> {
+        let byte = |rng: &mut StdRng| loop {
+            let byte: u8 = rng.random();
+            if byte > b' ' && !b"\"/-#".contains(&byte) && byte != 0x7F {
+                return byte;
+            }
+        };
+        (1..=255).map(|len| (0..len).map(|_| byte(rng)).collect()).collect()
+    }
+
+    fn uuid(bytes: &[u8]) -> String {
+        bytes.iter().enumerate().fold(String::new(), |mut text, (at, byte)| {
+            let dash = if [4, 6, 8, 10].contains(&at) { "-" } else { "" };
+            write!(text, "{dash}{byte:02x}").expect("a string takes everything");
+            text
+        })
+    }
+
+    #[test]
+    fn debugfs_hashes_alike() {
+        if !require(&["debugfs"]) {
+            return;
+        }
+        let number: u64 =
+            std::env::var("NOMOUNT_HASH_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+        eprintln!("NOMOUNT_HASH_SEED={number}");
+        let rng = &mut StdRng::seed_from_u64(number);
+        let (mut wanted, mut script) = (Vec::new(), Vec::new());
+        for round in 0..3 {
+            let seed: [u8; 16] = if round == 0 { [0; 16] } else { rng.random() };
+            let words = std::array::from_fn(|at| u32::from_le_bytes(seed[at * 4..at * 4 + 4].try_into().unwrap()));
+            for (version, algorithm, signed) in VARIANTS {
+                let hasher = Hasher { algorithm, signed, seed: words };
+                for name in names(rng) {
+                    wanted.push(hasher.hash(&name));
+                    write!(script, "dx_hash -h {version} -s {} ", uuid(&seed)).unwrap();
+                    script.extend([&name[..], b"\n"].concat());
+                }
+            }
+        }
+        let file = scratch::file();
+        file.as_file().write_all(&script).unwrap();
+        let done = tool::output(tool::command("debugfs").arg("-f").arg(file.path()));
+        // "Hash of NAME is 0x... (minor 0x...)", with any bytes in the name.
+        let mark = b" is 0x";
+        let lines = done.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"Hash of "));
+        let found: Vec<u32> = lines
+            .map(|line| {
+                let at = line.windows(mark.len()).rposition(|part| part == mark).unwrap() + mark.len();
+                let digits = line[at..].split(|byte| *byte == b' ').next().unwrap();
+                u32::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()
+            })
+            .collect();
+        assert_eq!(found.len(), 3 * 6 * 255, "{}", tool::text(&done));
+        assert_eq!(found, wanted);
+    }
+}

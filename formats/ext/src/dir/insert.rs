@@ -3,7 +3,7 @@
 use super::block::{self, Role, entry_len};
 use super::hash::Algorithm;
 use super::index::{self, Frame, NODE_ENTRIES, ROOT_ENTRIES, ROOT_INFO};
-use super::{DirEntry, MAX_NAME};
+use super::{DirEntry, MAX_DIR_SIZE, MAX_NAME};
 use crate::error::{Error, Result, corrupt};
 use crate::features::{compat, incompat};
 use crate::fs::Filesystem;
@@ -108,7 +108,7 @@ impl<D: WriteAt> Filesystem<D> {
         let size = u64::from(self.geo.block_size);
         let file_block = dir.size() / size;
         let new_size = (file_block + 1) * size;
-        if new_size > i32::MAX as u64 {
+        if new_size >= MAX_DIR_SIZE {
             return Err(Error::Limit("a directory of more than 2 GiB".into()));
         }
         let mut map = self.load_map(dir)?;

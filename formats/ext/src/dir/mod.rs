@@ -18,6 +18,9 @@ use std::ops::ControlFlow;
 
 /// The longest name.
 pub const MAX_NAME: usize = 255;
+/// The longest directory: 2 GiB, Linux' own limit without large_dir. One block can stand in many places of a map, so
+/// the device does not bound it.
+pub(crate) const MAX_DIR_SIZE: u64 = 1 << 31;
 /// `.` and `..` of an inline directory are one inode number.
 const INLINE_PARENT: usize = 4;
 
@@ -135,7 +138,10 @@ impl<D: ReadAt> Filesystem<D> {
         if !inode.size().is_multiple_of(size) || blocks == 0 || blocks > self.geo.blocks_count {
             return Err(corrupt(inode.place(), format!("directory has {} bytes", inode.size())));
         }
-        FileBlock::try_from(blocks).map_err(|_| corrupt(inode.place(), format!("directory has {blocks} blocks")))
+        if inode.size() > MAX_DIR_SIZE {
+            return Err(Error::Limit(format!("{}: a directory of {} bytes", inode.place(), inode.size())));
+        }
+        Ok(blocks as FileBlock)
     }
 
     /// Visits the used entries of a block whose role is not known yet.

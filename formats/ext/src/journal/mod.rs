@@ -21,6 +21,12 @@ pub(crate) const DESCRIPTOR: u32 = 1;
 pub(crate) const COMMIT: u32 = 2;
 const SUPERBLOCK_V2: u32 = 4;
 pub(crate) const REVOKE: u32 = 5;
+/// Bytes of the header that every block of the log but copies of data begins with.
+const HEADER: usize = 12;
+/// Flags of a descriptor's tag.
+const FLAG_ESCAPED: u32 = 1;
+const FLAG_SAME_UUID: u32 = 2;
+const FLAG_LAST: u32 = 8;
 /// `s_feature_incompat` of the journal.
 pub(crate) const INCOMPAT_REVOKE: u32 = 0x1;
 pub(crate) const INCOMPAT_64BIT: u32 = 0x2;
@@ -38,6 +44,8 @@ const KNOWN_INCOMPAT: u32 = INCOMPAT_REVOKE
 const CHECKSUM_CRC32C: u8 = 4;
 /// The smallest journal (JBD2_MIN_JOURNAL_BLOCKS).
 const MIN_BLOCKS: u32 = 1024;
+/// The largest journal that mke2fs makes. A map can name one block many times, so the device does not bound it.
+const MAX_LENGTH: u32 = 10_240_000;
 /// `s_num_fc_blks` when it is 0 (JBD2_DEFAULT_FAST_COMMIT_BLOCKS).
 const DEFAULT_FC_BLOCKS: u32 = 256;
 
@@ -114,14 +122,17 @@ impl Journal {
             let detail = format!("{length} blocks, first {first}, start {}, {fast} for fast commits", sb.s_start);
             return Err(corrupt(place(), detail));
         }
+        if length > MAX_LENGTH {
+            return Err(Error::Limit(format!("a journal of {length} blocks, more than {MAX_LENGTH}")));
+        }
         let mut next = 0;
         for run in &map.runs {
-            if run.file_block != next || run.unwritten {
+            if u64::from(run.file_block) != next || run.unwritten {
                 break;
             }
-            next += run.len;
+            next += u64::from(run.len);
         }
-        if next < length {
+        if next < length.into() {
             return Err(corrupt(place(), format!("{length} blocks long, but only {next} are mapped")));
         }
         Ok(Self { sb, runs: map.runs, first, end })

@@ -4,8 +4,8 @@
 //! follows the number of blocks and not their size, and reading needs no write.
 
 use super::{
-    COMMIT, DESCRIPTOR, INCOMPAT_64BIT, INCOMPAT_CSUM_V2, INCOMPAT_CSUM_V3, INCOMPAT_FAST_COMMIT, Journal, MAGIC,
-    REVOKE,
+    COMMIT, DESCRIPTOR, FLAG_ESCAPED, FLAG_LAST, FLAG_SAME_UUID, HEADER, INCOMPAT_64BIT, INCOMPAT_CSUM_V2,
+    INCOMPAT_CSUM_V3, INCOMPAT_FAST_COMMIT, Journal, MAGIC, REVOKE,
 };
 use crate::checksum::crc32c;
 use crate::error::{Error, Result, bad_checksum, corrupt};
@@ -16,10 +16,6 @@ use nomount_block::ReadAt;
 use std::collections::{BTreeMap, HashMap};
 use zerocopy::FromBytes;
 
-const FLAG_ESCAPED: u32 = 1;
-const FLAG_SAME_UUID: u32 = 2;
-const FLAG_LAST: u32 = 8;
-const HEADER: usize = 12;
 /// `r_count` of a revoke block follows its header.
 const REVOKE_HEADER: usize = 16;
 const COMMIT_SEC: usize = 0x30;
@@ -118,7 +114,8 @@ impl Journal {
         let len = if self.incompat(INCOMPAT_64BIT) { 8 } else { 4 };
         let used = be32(bytes, HEADER) as usize;
         let end = bytes.len() - if self.checksums() { 4 } else { 0 };
-        if used < REVOKE_HEADER || used > end {
+        // An empty one is never written, and could be read for ages.
+        if used < REVOKE_HEADER + len || used > end {
             return Err(corrupt("journal", format!("a revoke block has {used} bytes")));
         }
         let numbers = bytes[REVOKE_HEADER..used].chunks_exact(len);
@@ -206,7 +203,7 @@ impl Journal {
                     }
                     let high = u64::from(be32(&bytes, COMMIT_SEC)) << 32;
                     last_commit_time = high | u64::from(be32(&bytes, COMMIT_SEC + 4));
-                    remembered += open.copies.len() + open.revoked.len();
+                    remembered += 1 + open.copies.len() + open.revoked.len();
                     transactions.push(open);
                     sequence = sequence.wrapping_add(1);
                     open = Transaction { sequence, copies: Vec::new(), revoked: Vec::new() };

@@ -1,8 +1,8 @@
 //! One transaction, as blocks of the log.
 
 use super::{
-    CHECKSUM_CRC32C, COMMIT, DESCRIPTOR, INCOMPAT_64BIT, INCOMPAT_ASYNC_COMMIT, INCOMPAT_CSUM_V2, INCOMPAT_CSUM_V3,
-    Journal, MAGIC, superblock_checksum,
+    CHECKSUM_CRC32C, COMMIT, DESCRIPTOR, FLAG_ESCAPED, FLAG_LAST, FLAG_SAME_UUID, HEADER, INCOMPAT_64BIT,
+    INCOMPAT_ASYNC_COMMIT, INCOMPAT_CSUM_V2, INCOMPAT_CSUM_V3, Journal, MAGIC, superblock_checksum,
 };
 use crate::checksum::crc32c;
 use crate::error::{Error, Result};
@@ -12,10 +12,6 @@ use crate::time::Time;
 use std::sync::Arc;
 use zerocopy::{FromZeros, IntoBytes};
 
-const FLAG_ESCAPED: u32 = 1;
-const FLAG_SAME_UUID: u32 = 2;
-const FLAG_LAST: u32 = 8;
-const HEADER: usize = 12;
 const UUID: usize = 16;
 /// `s_feature_compat`: a checksum of the whole transaction in its commit block, which we do not write.
 const COMPAT_CHECKSUM: u32 = 1;

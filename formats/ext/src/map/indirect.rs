@@ -8,6 +8,7 @@ use crate::geometry::{BlockNr, FileBlock};
 use crate::inode::Inode;
 use byteorder::{ByteOrder, LittleEndian};
 use nomount_block::{ReadAt, WriteAt};
+use std::collections::HashSet;
 
 const DIRECT: u64 = 12;
 const LEVELS: usize = 3;
@@ -85,12 +86,15 @@ impl<D: ReadAt> Filesystem<D> {
 
     pub(super) fn load_indirect(&self, inode: &Inode, map: &mut FileMap) -> Result<()> {
         let covers = coverage(self.pointers_per_block());
+        let mut seen = HashSet::new();
         let mut start = 0;
         for (slot, &pointer) in inode_pointers(inode).iter().enumerate() {
             let level = slot.saturating_sub(DIRECT as usize - 1);
-            self.load_pointer(inode, pointer, level, start, &covers, map)?;
+            self.load_pointer(inode, pointer, level, start, (&covers, &mut seen), map)?;
             start += covers[level];
         }
+        map.nodes.extend(seen);
+        map.nodes.sort_unstable();
         Ok(())
     }
 
@@ -100,7 +104,7 @@ impl<D: ReadAt> Filesystem<D> {
         pointer: u32,
         level: usize,
         start: u64,
-        covers: &[u64; LEVELS + 1],
+        (covers, nodes): (&[u64; LEVELS + 1], &mut HashSet<BlockNr>),
         map: &mut FileMap,
     ) -> Result<()> {
         if pointer == 0 {
@@ -112,15 +116,17 @@ impl<D: ReadAt> Filesystem<D> {
                 .map_err(|_| corrupt(inode.place(), format!("maps file block {start}, beyond 32 bits")))?;
             return map.push(Run { file_block, block: pointer.into(), len: 1, unwritten: false });
         }
-        map.nodes.push(pointer.into());
         // Pointers that all lead to the same blocks would be walked for ages.
-        if map.nodes.len() > MAX_NODES || map.nodes.len() as u64 > self.geo.blocks_count {
-            return Err(corrupt(inode.place(), "block map has more nodes than the file could need"));
+        if !nodes.insert(pointer.into()) {
+            return Err(corrupt(inode.place(), format!("block {pointer} holds two parts of its block map")));
+        }
+        if nodes.len() > MAX_NODES {
+            return Err(Error::Limit(format!("a block map of more than {MAX_NODES} blocks")));
         }
         let pointers = self.pointer_block(inode, pointer.into())?;
         for (index, &child) in pointers.iter().enumerate() {
             let at = start + index as u64 * covers[level - 1];
-            self.load_pointer(inode, child, level - 1, at, covers, map)?;
+            self.load_pointer(inode, child, level - 1, at, (covers, &mut *nodes), map)?;
         }
         Ok(())
     }

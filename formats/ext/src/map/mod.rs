@@ -41,7 +41,7 @@ pub(crate) struct Mapping {
 pub(crate) struct FileMap {
     /// Contents, ascending, without overlap.
     pub runs: Vec<Run>,
-    /// Blocks that hold the map itself.
+    /// Blocks that hold the map itself, each once.
     pub nodes: Vec<BlockNr>,
 }
 
@@ -104,6 +104,17 @@ impl<D: ReadAt> Filesystem<D> {
             self.map_extent(inode, file_block)
         } else {
             self.map_indirect(inode, file_block)
+        }
+    }
+
+    /// Where the contents of a regular file are, ascending, without overlap; what lies between is a hole. Empty for a
+    /// file that is stored in its inode.
+    pub fn runs(&self, ino: u32) -> Result<Vec<Run>> {
+        let inode = self.live_inode(ino)?;
+        match inode.file_type() {
+            Some(FileType::Regular) => Ok(self.load_map(&inode)?.runs),
+            Some(FileType::Directory) => Err(Error::IsDirectory),
+            _ => Err(Error::NotFile),
         }
     }
 

@@ -142,8 +142,8 @@ pub fn check(file: &[u8]) -> Verdict {
     }
     for (cluster, flag) in copied {
         let count = stored.get(&cluster).copied().unwrap_or(0);
-        if flag && count != 1 {
-            verdict.errors.push(format!("cluster {cluster:#x}: COPIED with refcount {count}"));
+        if flag != (count == 1) {
+            verdict.errors.push(format!("cluster {cluster:#x}: COPIED is {flag} with refcount {count}"));
         }
     }
     verdict

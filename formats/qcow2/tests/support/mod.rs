@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 pub mod check;
+pub mod ext;
 
 /// xorshift64*: the tests need no better numbers, and the same ones everywhere.
 #[derive(Debug, Clone)]

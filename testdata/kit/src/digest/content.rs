@@ -21,6 +21,7 @@ pub(super) struct Run {
 /// Where a file's bytes are.
 pub(super) enum Source<'a> {
     Inline(&'a [u8]),
+    Pieces(&'a [(u64, Vec<u8>)]),
     Blocks { file: &'a File, offset: u64, block_size: u64, runs: &'a [Run] },
 }
 
@@ -29,6 +30,7 @@ impl Source<'_> {
     fn each(&self, size: u64, mut f: impl FnMut(u64, &[u8])) {
         match *self {
             Source::Inline(bytes) => f(0, bytes),
+            Source::Pieces(pieces) => pieces.iter().for_each(|(at, bytes)| f(*at, bytes)),
             Source::Blocks { file, offset, block_size, runs } => {
                 let mut buf = Vec::new();
                 for run in runs {
@@ -86,4 +88,9 @@ pub(super) fn bytes(source: &Source<'_>, size: u64) -> Vec<u8> {
 /// The hash that [`super::Entry::content`] holds, of contents that somebody else read.
 pub fn content_hash(bytes: &[u8]) -> u128 {
     hash(&Source::Inline(bytes), bytes.len() as u64)
+}
+
+/// The same of a file of `size` bytes that is zero but for these pieces: offset, a multiple of 1024, and bytes.
+pub fn sparse_hash(size: u64, pieces: &[(u64, Vec<u8>)]) -> u128 {
+    hash(&Source::Pieces(pieces), size)
 }

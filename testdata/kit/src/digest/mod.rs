@@ -6,7 +6,7 @@ mod content;
 mod diff;
 mod parse;
 
-pub use content::content_hash;
+pub use content::{content_hash, sparse_hash};
 pub use diff::{Change, Field};
 
 use crate::judges::at_offset;
