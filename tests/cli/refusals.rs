@@ -54,7 +54,7 @@ fn a_corrupt_container_has_code_7() {
     // The L1 table beyond the end of everything.
     bytes[40..48].copy_from_slice(&(1u64 << 55).to_be_bytes());
     fs::write(&guest.image, bytes).unwrap();
-    refused(&guest.image, &[], 7, "corrupt", "L1");
+    refused(&guest.image, &[], 7, "corrupt", "l1_table_offset at 0x28");
 }
 
 #[test]
