@@ -268,7 +268,7 @@ fn a_pointer_beyond_the_end_stays_invalid_when_the_file_grows() {
     let end = base.len().next_multiple_of(512) as u64;
     for flag in [0, 1 << 63] {
         let bytes = with(base.clone(), l2 as usize + 16, &(end | flag).to_be_bytes());
-        let bytes = with(bytes, l2 as usize + 24, &(end + 512 * 30 | flag).to_be_bytes());
+        let bytes = with(bytes, l2 as usize + 24, &((end + 512 * 30) | flag).to_be_bytes());
         let mut image =
             Qcow2::open(Memory::new(bytes), None, Options { cache_bytes: 4096, ..Options::default() }).unwrap();
         image.write_at(100_000, &[7; 50_000]).unwrap();
