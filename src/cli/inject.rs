@@ -106,7 +106,8 @@ pub fn run(args: Args) -> Result<u8> {
             "nothing to inject: give --key, --admin-password, --net, --metadata or --file",
         ));
     }
-    let output = args.output.as_deref().map(|new| Output::prepare(&target.image, new)).transpose()?;
+    let lock = args.open.image_options().lock;
+    let output = args.output.as_deref().map(|new| Output::prepare(&target.image, new, lock)).transpose()?;
     let image = output.as_ref().map_or(target.image.clone(), |output| output.file.path().to_owned());
     let named = |error: Error| error.in_image(&image).rename_image(&image, &target.image);
     let options = SessionOptions {
@@ -222,11 +223,11 @@ struct Output {
 }
 
 impl Output {
-    fn prepare(source: &Path, name: &Path) -> Result<Self> {
+    fn prepare(source: &Path, name: &Path, lock: bool) -> Result<Self> {
         if name.exists() {
             return Err(Error::new(ErrorKind::Exists, "the output exists already").in_image(name));
         }
-        let file = copy_image(source, name)?;
+        let file = copy_image(source, name, lock)?;
         let meta = std::fs::metadata(source);
         let mode = meta.map(|meta| meta.permissions().mode() & 0o666).unwrap_or(0o600);
         Ok(Self { file, name: name.to_owned(), mode })

@@ -117,6 +117,16 @@ impl Image {
     }
 }
 
+/// Opens the file of an image to copy it. With `lock`, nobody can open it for writing as long as the file is open.
+pub(crate) fn open_to_copy(path: &Path, lock: bool) -> Result<File> {
+    let file = open_file(path, false)?;
+    if lock {
+        // The lock belongs to the open file, not to the value that took it.
+        drop(Lock::take(&file, LockKind::Read)?);
+    }
+    Ok(file)
+}
+
 /// Opens a regular file or a block device of the host.
 fn open_file(path: &Path, write: bool) -> Result<File> {
     let host = |error: std::io::Error| {

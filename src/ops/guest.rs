@@ -7,7 +7,7 @@ mod os_release;
 mod root;
 
 pub use crypt::password_method;
-pub use describe::{FstabEntry, GuestInfo, Init, describe, init};
+pub use describe::{FstabEntry, GuestInfo, Init, describe, fstab, init};
 pub use os_release::OsRelease;
 pub use root::{RootVerdict, looks_like_root};
 

@@ -1,7 +1,9 @@
 //! A new image beside the old one: a copy that shares or skips what it can, in place under its name only when it is
 //! complete.
 
+use super::redo;
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::open_to_copy;
 use nomount_block::{ExtentKind, HostFile, ReadAt};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -13,18 +15,25 @@ const PIECE: u64 = 1 << 20;
 
 /// Copies the image file `source` into a new temporary file beside `target`: as a reflink where the host can, else
 /// byte by byte with its holes kept. The caller changes it and persists it under its name.
-pub fn copy_image(source: &Path, target: &Path) -> Result<NamedTempFile> {
+///
+/// With `lock`, a source that somebody is writing is refused. So is one whose commit was interrupted: the copy would
+/// lack its redo file.
+pub fn copy_image(source: &Path, target: &Path, lock: bool) -> Result<NamedTempFile> {
     let host = |what: &'static str| {
         move |error: std::io::Error| {
             let kind = match error.kind() {
                 std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Refused,
                 std::io::ErrorKind::StorageFull => ErrorKind::NoSpace,
                 _ => ErrorKind::Io,
             };
             Error::new(kind, what).caused_by(error)
         }
     };
-    let from = File::open(source).map_err(host("cannot open")).map_err(|e| e.in_image(source))?;
+    if redo::pending(source)? {
+        return Err(redo::unfinished(source).in_image(source));
+    }
+    let from = open_to_copy(source, lock).map_err(|e| e.in_image(source))?;
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let made = tempfile::Builder::new().prefix(".nomount-").suffix(".part").tempfile_in(folder);
     let into = made.map_err(host("cannot create a file beside the output")).map_err(|e| e.in_image(target))?;

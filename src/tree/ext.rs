@@ -231,3 +231,44 @@ impl<D: WriteAt> FileTree for ExtTree<D> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::contract;
+    use nomount_ext::Options;
+    use nomount_kit::{TreeDigest, fixture, judges, require, scratch};
+
+    #[test]
+    fn keeps_the_contract_on_every_kind_of_filesystem() {
+        let judged = require(&["e2fsck", "debugfs"]);
+        for name in [
+            "ext2-1k",
+            "ext3-1k",
+            "ext3-4k",
+            "ext4-142",
+            "ext4-147",
+            "ext4-1k",
+            "ext4-i128",
+            "ext4-i128-csum",
+            "ext4-nojournal",
+            "ext4-rpi",
+            "dirty-csum3",
+        ] {
+            eprintln!("{name}");
+            let fs = Filesystem::open_for_write(fixture::memory(name), Options::default()).unwrap();
+            let mut tree = ExtTree::new(fs);
+            contract::check(&mut tree);
+            // All of it was taken back: what is committed is the old tree.
+            tree.commit().unwrap();
+            if judged {
+                let before = fixture::file(name);
+                judges::e2fsck_recover(&before, 0).unwrap();
+                let after = scratch::device(&tree.into_device());
+                judges::e2fsck_fn(&after, 0).unwrap();
+                let changes = TreeDigest::of_ext(&before, 0).diff(&TreeDigest::of_ext(&after, 0));
+                assert!(changes.is_empty(), "{name}: {changes:?}");
+            }
+        }
+    }
+}

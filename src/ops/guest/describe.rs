@@ -59,7 +59,7 @@ pub fn describe(tree: &dyn FileTree) -> GuestInfo {
         architecture: architecture(tree),
         init: init(tree),
         package_manager: package_manager(tree),
-        fstab: text(tree, "/etc/fstab").map(|text| fstab(&text)).unwrap_or_default(),
+        fstab: fstab(tree),
     }
 }
 
@@ -172,7 +172,12 @@ fn package_manager(tree: &dyn FileTree) -> Option<&'static str> {
     PACKAGE_MANAGERS.iter().find(|(path, _)| is_file(tree, path)).map(|(_, name)| *name)
 }
 
-fn fstab(text: &str) -> Vec<FstabEntry> {
+/// The lines of /etc/fstab.
+pub fn fstab(tree: &dyn FileTree) -> Vec<FstabEntry> {
+    text(tree, "/etc/fstab").map(|text| fstab_lines(&text)).unwrap_or_default()
+}
+
+fn fstab_lines(text: &str) -> Vec<FstabEntry> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let entries = lines.filter_map(|line| {
         let mut fields = line.split_ascii_whitespace().map(unescape);

@@ -6,6 +6,7 @@
 
 mod files;
 mod metadata;
+mod mounts;
 mod net;
 mod nova;
 mod password;
@@ -85,6 +86,7 @@ pub fn inject(tree: &mut dyn FileTree, request: &InjectRequest) -> Result<Inject
     if start.is_some() && !request.nova_compat {
         report.notes.extend(selinux::point_out_unlabelled(editor.tree(), editor.changes()));
     }
+    report.warnings.extend(mounts::point_out_hidden(editor.tree(), editor.changes()));
     report.changes = editor.into_changes();
     Ok(report)
 }

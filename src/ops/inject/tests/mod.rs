@@ -3,6 +3,7 @@
 mod files;
 mod items;
 mod keys;
+mod mounts;
 mod net;
 mod password;
 mod selinux;
