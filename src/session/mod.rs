@@ -181,10 +181,14 @@ impl Session {
         if self.options.dry_run {
             return Ok(Commit { blocks, opinion });
         }
+        let interrupted = |error: Error, who: &str| {
+            error.hint(format!("the image holds the old contents or, after {who}, all of the new ones"))
+        };
         if blocks.journaled {
-            overlay.commit()?;
+            let who = "its journal is replayed by nomount, e2fsck or a boot";
+            overlay.commit().map_err(|error| interrupted(error.into(), who))?;
         } else {
-            redo::commit(&self.path, overlay)?;
+            redo::commit(&self.path, overlay).map_err(|error| interrupted(error, "`nomount recover`"))?;
         }
         Ok(Commit { blocks, opinion })
     }

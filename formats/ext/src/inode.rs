@@ -27,13 +27,18 @@ pub(crate) mod flags {
     pub const VERITY: u32 = 0x10_0000;
     pub const INLINE_DATA: u32 = 0x1000_0000;
     pub const CASEFOLD: u32 = 0x4000_0000;
-    /// What a new inode takes from its directory (EXT4_FL_INHERITED).
-    pub const INHERITED: u32 =
-        0x4000_0000 | 0x2000_0000 | 0x200_0000 | 0x1_0000 | 0x4000 | 0x80 | 0x40 | 0x8 | 0x4 | 0x1 | 0x2;
-    /// Of these, what means something only for directories: DIRSYNC, TOPDIR, CASEFOLD and PROJINHERIT.
-    pub const DIR_ONLY: u32 = 0x1_0000 | 0x2_0000 | 0x4000_0000;
-    /// Of these, what means something for neither files nor directories: NODUMP and NOATIME stay.
-    pub const OTHER_KEPT: u32 = 0x40 | 0x80;
+    const NODUMP: u32 = 0x40;
+    const NOATIME: u32 = 0x80;
+    const DIRSYNC: u32 = 0x1_0000;
+    const TOPDIR: u32 = 0x2_0000;
+    const PROJINHERIT: u32 = 0x2000_0000;
+    /// What a new inode takes from its directory (EXT4_FL_INHERITED): besides these SECRM, UNRM, COMPR, SYNC, NOCOMPR,
+    /// JOURNAL_DATA, NOTAIL and DAX.
+    pub const INHERITED: u32 = NODUMP | NOATIME | DIRSYNC | PROJINHERIT | CASEFOLD | 0x200_C40F;
+    /// Of these, what means something only for directories.
+    pub const DIR_ONLY: u32 = DIRSYNC | TOPDIR | CASEFOLD | PROJINHERIT;
+    /// Of these, what means something for what is neither a file nor a directory.
+    pub const OTHER_KEPT: u32 = NODUMP | NOATIME;
 }
 
 /// What an inode stands for.

@@ -5,7 +5,7 @@ use byteorder::{BigEndian, ByteOrder};
 use nomount_block::{ReadAt, SetLen};
 use std::collections::{HashMap, HashSet};
 
-/// Tables are cached in pieces of at most this size, so that a small edit reads little of a large table.
+/// Tables are cached in pieces of at most this size, so that a small edit reads and writes little of a large table.
 const MAX_SLICE: u64 = 4 << 10;
 
 /// Neighbouring dirty slices are written together, up to this many bytes.
@@ -199,5 +199,39 @@ impl Cache {
             self.slices.values_mut().for_each(|slice| slice.fresh = false);
         }
         Ok(!offsets.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nomount_block::{Fault, FaultPlan, Memory, Record};
+
+    /// Sets an entry, and answers where the writes of `fresh` tables and refcounts went.
+    fn written(cache: &mut Cache, device: &mut Fault<Memory>, at: u64) -> Vec<(u64, usize)> {
+        let before = device.log().len();
+        cache.set(device, at, Class::L2, 7).unwrap();
+        cache.write_out(device, true, &[Class::RefcountBlock]).unwrap();
+        let place = |record: &Record| match record {
+            Record::Write { offset, data } => (*offset, data.len()),
+            other => panic!("{other:?}"),
+        };
+        device.log()[before..].iter().map(place).collect()
+    }
+
+    #[test]
+    fn a_new_table_on_zeroes_costs_its_slices_in_use_and_is_not_new_for_long() {
+        let mut device = Fault::new(Memory::zeroed(1 << 17), FaultPlan::default());
+        let mut cache = Cache::new(1 << 16, 1 << 20);
+        cache.insert_zeroed(1 << 16);
+        assert_eq!(cache.get(&device, (1 << 16) + 3 * MAX_SLICE, Class::L2).unwrap(), 0);
+        assert_eq!(device.reads(), 0);
+        assert_eq!(written(&mut cache, &mut device, 1 << 16), [(1 << 16, MAX_SLICE as usize)]);
+        // Now pointers may lead to the table: neither the slice that was only looked at nor any other may be written
+        // with the new tables.
+        assert_eq!(written(&mut cache, &mut device, (1 << 16) + 3 * MAX_SLICE), []);
+        assert_eq!(written(&mut cache, &mut device, (1 << 16) + 5 * MAX_SLICE), []);
+        cache.write_out(&mut device, false, &[Class::L2]).unwrap();
+        assert_eq!(device.log().len(), 3);
     }
 }

@@ -7,6 +7,7 @@
 mod alloc;
 mod cache;
 mod checked;
+mod create;
 mod discard;
 mod error;
 mod flush;
@@ -22,6 +23,7 @@ mod tables;
 mod write;
 mod writer;
 
+pub use create::{CreateOptions, create};
 pub use error::{Corrupt, Error, Result, Unsupported};
 pub use image::{Options, Qcow2};
 pub use info::{

@@ -9,8 +9,8 @@ use crate::raw::header::AUTOCLEAR_AT;
 use crate::tables::Tables;
 use nomount_block::{ReadAt, SetLen};
 
-/// Slices without a free cluster that an open image looks through before it only appends: 64 slices of 16 KiB are
-/// the refcounts of 32 GiB at 64 KiB clusters.
+/// Slices without a free cluster that an open image looks through before it only appends: 64 slices of 4 KiB are
+/// the refcounts of 8 GiB at 64 KiB clusters.
 const SCAN_SLICES: u32 = 64;
 
 /// What a writer knows beyond the tables.

@@ -231,6 +231,31 @@ fn a_free_cluster_that_holds_a_table_is_not_used() {
 }
 
 #[test]
+fn what_lies_in_free_clusters_does_not_show() {
+    if !judges() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("image.qcow2");
+    ok("qemu-img", &["create", "-f", "qcow2", path.to_str().unwrap(), "2T"]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.resize(bytes.len().next_multiple_of(65536), 0);
+    // Two free clusters, for an L2 table and for data. As a table, the bytes would be compressed clusters.
+    bytes.extend([0x55; 2 * 65536]);
+    let len = bytes.len();
+    let mut image = Qcow2::open(Memory::new(bytes), None, Options::default()).unwrap();
+    image.write_at(8192, &[7; 4096]).unwrap();
+    image.barrier().unwrap();
+    assert_eq!(image.get_ref().bytes().len(), len, "the free clusters are used");
+    let image = Qcow2::open(image.into_inner(), None, Options::default()).unwrap();
+    for at in (0..512 << 20).step_by(1 << 16) {
+        let wanted = if at == 0 { [&[0; 8192][..], &[7; 4096], &[0; 53248]].concat() } else { vec![0; 65536] };
+        same("read", &content_of(&image, at, 65536), &wanted);
+    }
+    check::assert_clean(image.get_ref().bytes());
+}
+
+#[test]
 fn a_pointer_beyond_the_end_stays_invalid_when_the_file_grows() {
     if !judges() {
         return;
@@ -243,7 +268,7 @@ fn a_pointer_beyond_the_end_stays_invalid_when_the_file_grows() {
     let end = base.len().next_multiple_of(512) as u64;
     for flag in [0, 1 << 63] {
         let bytes = with(base.clone(), l2 as usize + 16, &(end | flag).to_be_bytes());
-        let bytes = with(bytes, l2 as usize + 24, &(end + 512 * 30 | flag).to_be_bytes());
+        let bytes = with(bytes, l2 as usize + 24, &((end + 512 * 30) | flag).to_be_bytes());
         let mut image =
             Qcow2::open(Memory::new(bytes), None, Options { cache_bytes: 4096, ..Options::default() }).unwrap();
         image.write_at(100_000, &[7; 50_000]).unwrap();

@@ -99,6 +99,8 @@ pub const WRITABLE: &[&str] = &[
     "ext4-nojournal",
     "ext4-i128",
     "ext4-i128-csum",
+    "fast_commit",
+    "stable_inodes",
 ];
 
 /// Images whose log must be replayed, in each form, and one with orphans.
