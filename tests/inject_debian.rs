@@ -126,7 +126,8 @@ impl Raw<'_> {
 fn end_of(table: &serde_json::Value, number: u32) -> u64 {
     let table = &table["partitiontable"];
     let partitions = table["partitions"].as_array().unwrap();
-    let found = partitions.iter().find(|partition| partition["node"] == number.to_string()).unwrap();
+    let node = number.to_string();
+    let found = partitions.iter().find(|partition| partition["node"] == node).unwrap();
     (found["start"].as_u64().unwrap() + found["size"].as_u64().unwrap()) * 512
 }
 

@@ -75,8 +75,11 @@ pub(super) fn look(staged: &Arc<Staged>, expected: &Expectations, verify: Verify
         Verify::Auto if bytes > AUTO_BYTES => return Ok(None),
         Verify::Auto | Verify::Always => {}
     }
-    let own = Filesystem::open(ReadOnly(&**staged), Options::default())
-        .map_err(|error| Error::new(ErrorKind::Differs, "the staged filesystem cannot be read").caused_by(error))?;
+    let own = Filesystem::open(ReadOnly(&**staged), Options::default()).map_err(|error| match error {
+        // The disk's fault, not that of what was written.
+        nomount_ext::Error::Device(_) => Error::from(error),
+        error => Error::new(ErrorKind::Differs, "the staged filesystem cannot be read").caused_by(error),
+    })?;
     let own = ExtTree::new(own);
     let view = Ext4::load(Box::new(Reader { staged: Arc::clone(staged), last: (0, Vec::new()) }));
     let mut opinion = Opinion { independent: 0, own: 0, reason: None };

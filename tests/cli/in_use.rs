@@ -1,0 +1,80 @@
+//! Images that somebody else has open.
+
+use crate::common::{run, text};
+use crate::{Guest, state};
+use nomount::image::{Image, ImageOptions};
+use nomount_kit::{require, scratch, tool};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// A program that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_image_that_qemu_has_open_is_busy() {
+    if !require(&["qemu-nbd"]) {
+        return;
+    }
+    let (guest, folder) = (Guest::new(), scratch::folder());
+    let socket = folder.path().join("nbd");
+    let mut command = tool::command("qemu-nbd");
+    command.args(["-f", "qcow2", "-k"]).arg(&socket).arg(&guest.image).stdin(Stdio::null());
+    let mut running = Running(command.spawn().unwrap());
+    let start = Instant::now();
+    while !socket.exists() {
+        assert!(running.0.try_wait().unwrap().is_none(), "qemu-nbd ended");
+        assert!(start.elapsed() < Duration::from_secs(60), "qemu-nbd does not listen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let before = state(&guest.image);
+    let new = text(&guest.path("new.qcow2"));
+    let image = guest.arg();
+    for args in [
+        vec!["ls", &image],
+        vec!["info", &image],
+        vec!["inject", &image, "--metadata", "a=b"],
+        vec!["inject", &image, "--metadata", "a=b", "-n"],
+        vec!["inject", &image, "--metadata", "a=b", "-o", &new],
+    ] {
+        let ran = run(&args);
+        assert_eq!(ran.code, Some(5), "{args:?}: {ran:?}");
+        assert!(ran.stderr.contains("in use by another program"), "{args:?}: {ran:?}");
+    }
+    assert_eq!(guest.names(), ["guest.qcow2"]);
+    let ran = run(["ls", &image, "--no-lock"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(state(&guest.image) == before);
+    drop(running);
+    assert_eq!(run(["ls", &image]).code, Some(0));
+}
+
+#[test]
+fn qemu_does_not_open_an_image_that_nomount_writes() {
+    if !require(&["qemu-io"]) {
+        return;
+    }
+    let guest = Guest::new();
+    let read = |more: &[&str]| {
+        let mut command = tool::command("qemu-io");
+        tool::output(command.args(["-f", "qcow2", "-c", "read 0 512"]).args(more).arg(&guest.image))
+    };
+    let open = |write| Image::open(&guest.image, &ImageOptions { write, ..ImageOptions::default() }).unwrap();
+    let writing = open(true);
+    let refused = read(&["-r"]);
+    assert!(!refused.status.success() && tool::text(&refused).contains("lock"), "{}", tool::text(&refused));
+    drop(writing);
+    let reading = open(false);
+    assert!(read(&["-r"]).status.success(), "two readers are no conflict");
+    let refused = read(&[]);
+    assert!(!refused.status.success() && tool::text(&refused).contains("lock"), "{}", tool::text(&refused));
+    drop(reading);
+    assert!(read(&[]).status.success());
+}
