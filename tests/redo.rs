@@ -7,9 +7,11 @@ use common::{nomount, ran, text};
 use nomount::disk::Choice;
 use nomount::session::{recover, redo_path};
 use nomount::{ErrorKind, Session};
-use nomount_block::{FaultPlan, HostFile, Memory, ReadAt, Record};
+use nomount_block::{FaultPlan, HostFile, Memory, ReadAt, Record, WriteAt};
 use nomount_kit::crash::{Plan, each_state};
-use nomount_kit::{Shared, TreeDigest, fixture, judges, require, scratch};
+use nomount_kit::judges::{self, Leaks};
+use nomount_kit::{Shared, TreeDigest, fixture, require, scratch, tool};
+use nomount_qcow2::Qcow2;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -23,6 +25,7 @@ const STATES: usize = 100;
 struct Place {
     folder: TempDir,
     image: PathBuf,
+    is_qcow2: bool,
 }
 
 impl Place {
@@ -30,7 +33,16 @@ impl Place {
         let folder = scratch::folder();
         let image = folder.path().join("disk.img");
         scratch::device(contents).persist(&image).unwrap();
-        Self { folder, image }
+        Self { folder, image, is_qcow2: false }
+    }
+
+    /// A fixture as a compressed qcow2 image.
+    fn qcow2(name: &str) -> Self {
+        let (raw, image) = (fixture::file(name), scratch::file().into_temp_path());
+        let convert = ["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=4k"];
+        let done = tool::output(tool::command("qemu-img").args(convert).arg(&raw).arg(&image));
+        assert!(done.status.success(), "{}", tool::text(&done));
+        Self { is_qcow2: true, ..Self::new(&HostFile::new(File::open(&image).unwrap(), false).unwrap()) }
     }
 
     fn redo(&self) -> PathBuf {
@@ -42,13 +54,24 @@ impl Place {
         let file = File::options().read(true).write(true).open(&self.image).unwrap();
         let device = Shared::new(HostFile::new(file, false).unwrap(), plan);
         let handle = device.clone();
-        let done = inject_on(Box::new(device), &self.image, Choice::Whole);
+        let device: Box<dyn WriteAt> = if self.is_qcow2 {
+            Box::new(Qcow2::open(device, None, nomount_qcow2::Options::default()).unwrap())
+        } else {
+            Box::new(device)
+        };
+        let done = inject_on(device, &self.image, Choice::Whole);
         (done.map(|commit| assert!(!commit.blocks.journaled)), handle.log())
     }
 
     fn tree(&self) -> TreeDigest {
-        judges::e2fsck_fn(&self.image, 0).unwrap();
-        TreeDigest::of_ext(&self.image, 0)
+        let disk = if self.is_qcow2 {
+            judges::qemu_img_check(&self.image, Leaks::Allowed).unwrap();
+            scratch::raw_of(&self.image, "qcow2")
+        } else {
+            scratch::copy(&self.image)
+        };
+        judges::e2fsck_fn(&disk, 0).unwrap();
+        TreeDigest::of_ext(&disk, 0)
     }
 
     /// The files beside the image: none may be left behind.
@@ -76,37 +99,49 @@ fn a_disk_that_fails_at_any_write_leaves_the_old_tree_or_a_redo_file_to_the_new_
         return;
     }
     for name in IMAGES {
-        let place = Place::new(&fixture::memory(name));
-        let old = place.tree();
-        let (done, log) = place.inject(FaultPlan::default());
-        done.unwrap();
-        let (new, others) = (place.tree(), place.others());
-        assert!(new != old && others.is_empty(), "{name}: {others:?}");
-        let writes = log.iter().filter(|record| **record != Record::Barrier).count() as u64;
-        let (mut olds, mut news) = (0, 0);
-        for number in 0..writes {
-            let place = Place::new(&fixture::memory(name));
-            let (done, _) = place.inject(FaultPlan { fail_write: Some(number), ..FaultPlan::default() });
-            let error = done.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::NoSpace, "{name}: {error}");
-            if !place.redo().exists() {
-                assert!(place.tree() == old && place.others().is_empty(), "{name}, write {number}");
-                olds += 1;
-                continue;
-            }
-            let refused = Session::open(&place.image, options(Choice::Whole, false)).map(|_| ()).unwrap_err();
-            assert_eq!(refused.kind(), ErrorKind::Refused, "{name}, write {number}: {refused}");
-            if number % 2 == 0 {
-                assert!(recover(&place.image, &options(Choice::Whole, true).image).unwrap());
-            } else {
-                let session = Session::open(&place.image, options(Choice::Whole, true)).unwrap();
-                assert_eq!(session.notes(), ["an unfinished commit was completed first"]);
-            }
-            assert!(place.tree() == new && place.others().is_empty(), "{name}, write {number}");
-            news += 1;
-        }
-        assert!(olds > 0 && news > 2, "{name}: {olds} old, {news} new");
+        fail_at_every_write(name, || Place::new(&fixture::memory(name)));
     }
+}
+
+#[test]
+fn so_it_is_in_qcow2() {
+    if !require(TOOLS) || !require(&["qemu-img"]) {
+        return;
+    }
+    fail_at_every_write("ext4-nojournal", || Place::qcow2("ext4-nojournal"));
+}
+
+fn fail_at_every_write(name: &str, make: impl Fn() -> Place) {
+    let place = make();
+    let old = place.tree();
+    let (done, log) = place.inject(FaultPlan::default());
+    done.unwrap();
+    let (new, others) = (place.tree(), place.others());
+    assert!(new != old && others.is_empty(), "{name}: {others:?}");
+    let writes = log.iter().filter(|record| **record != Record::Barrier).count() as u64;
+    let (mut olds, mut news) = (0, 0);
+    for number in 0..writes {
+        let place = make();
+        let (done, _) = place.inject(FaultPlan { fail_write: Some(number), ..FaultPlan::default() });
+        let error = done.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoSpace, "{name}: {error}");
+        if !place.redo().exists() {
+            assert!(place.tree() == old && place.others().is_empty(), "{name}, write {number}");
+            olds += 1;
+            continue;
+        }
+        let refused = Session::open(&place.image, options(Choice::Whole, false)).map(|_| ()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Refused, "{name}, write {number}: {refused}");
+        if number % 2 == 0 {
+            assert!(recover(&place.image, &options(Choice::Whole, true).image).unwrap());
+        } else {
+            let session = Session::open(&place.image, options(Choice::Whole, true)).unwrap();
+            assert_eq!(session.notes(), ["an unfinished commit was completed first"]);
+        }
+        assert!(place.tree() == new && place.others().is_empty(), "{name}, write {number}");
+        news += 1;
+    }
+    assert!(olds > 0 && news > 2, "{name}: {olds} old, {news} new");
 }
 
 #[test]
@@ -164,6 +199,8 @@ fn an_unfinished_commit_is_completed_by_the_program_and_not_by_looking() {
     refused(&place, &["inject", "--metadata", "a=b", "-o", &copy], 3, "interrupted");
     assert!(!Path::new(&copy).exists());
     for recovered in [true, false] {
+        let info = ran(nomount().args(["info", &image]));
+        assert!(info.code == Some(0) && info.stderr.contains("interrupted") == recovered, "{info:?}");
         let ran = ran(nomount().args(["recover", &image, "--json"]));
         assert_eq!(ran.code, Some(0), "{ran:?}");
         let said: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();

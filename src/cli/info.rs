@@ -5,6 +5,7 @@ use super::{exit, ui};
 use nomount::disk::{Choice, Layout, Volume};
 use nomount::image::Image;
 use nomount::ops::guest::{GuestInfo, RootVerdict, describe, looks_like_root};
+use nomount::session::redo_path;
 use nomount::tree::ExtTree;
 use nomount::{Error, Result};
 use nomount_block::{ReadAt, ReadOnly, Window};
@@ -39,6 +40,9 @@ pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
     let named = |error: Error| error.in_image(&target.image);
     let image = Image::open(&target.image, &args.open.image_options())?;
+    if redo_path(&target.image).exists() {
+        ui::note("a commit of this image was interrupted: what is shown may be half of it, see `nomount recover`");
+    }
     let layout = Layout::read(&image.device, args.open.choice(&target)?).map_err(named)?;
     let wanted = match args.open.choice(&target)? {
         Choice::Number(number) => Some(layout.partition(number).map_err(named)?.number()),
@@ -186,6 +190,7 @@ fn as_json(image: &Image, layout: &Layout, found: &[Found]) -> Value {
             "snapshots": info.snapshots.iter().map(|snapshot| ui::bytes_json(&snapshot.name)).collect::<Vec<_>>(),
         })),
         "backing_chain": chain,
+        "unfinished_commit": redo_path(&image.path).exists(),
         "partition_table": layout.table.as_ref().map(|table| json!({
             "type": table.scheme.to_string().to_lowercase(),
             "id": table.disk_id.to_string(),

@@ -4,7 +4,7 @@ use super::password::{self, Chosen};
 use super::target::{ImageArgs, Target, now};
 use super::{exit, ui};
 use nomount::ops::inject::{InjectFile, InjectReport, InjectRequest, Item, Outcome, inject, not_opened};
-use nomount::session::{Commit, Verify, copy_image};
+use nomount::session::{Commit, Verify, copy_image, redo_path};
 use nomount::{Error, ErrorKind, Result, Session, SessionOptions};
 use serde_json::json;
 use std::ffi::OsString;
@@ -132,10 +132,12 @@ pub fn run(args: Args) -> Result<u8> {
     session.notes().iter().for_each(|text| ui::note(text));
     let place = Place { volume: session.volume().to_string(), format: session.format().name() };
     let report = inject(session.tree(), &request.request).map_err(|e| named(e).in_volume(&place.volume))?;
-    let commit = session.commit().map_err(named)?;
-    if let Some(output) = output {
-        output.keep()?;
-    }
+    let commit = session.commit().map_err(named);
+    let commit = match (commit, output) {
+        (Ok(commit), Some(output)) => output.keep().map(|()| commit)?,
+        (Err(error), Some(output)) => return Err(output.drop_after(error)),
+        (commit, None) => commit?,
+    };
     finish(&args, &target, Some(place), &report, Some(&commit), &request)
 }
 
@@ -231,6 +233,13 @@ impl Output {
         let meta = std::fs::metadata(source);
         let mode = meta.map(|meta| meta.permissions().mode() & 0o666).unwrap_or(0o600);
         Ok(Self { file, name: name.to_owned(), mode })
+    }
+
+    /// Drops the file, and with it the redo file that an interrupted commit left beside it. Gives `error` back.
+    fn drop_after(self, error: Error) -> Error {
+        // There is none, unless the filesystem has no journal; nobody would look for it.
+        let _ = std::fs::remove_file(redo_path(self.file.path()));
+        error
     }
 
     fn keep(self) -> Result<()> {

@@ -4,16 +4,17 @@
 use crate::ops::change::Change;
 use crate::ops::guest::fstab;
 use crate::tree::{FileTree, Follow, GuestPath, resolve};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Lines of /etc/fstab that are looked at.
-const MAX_MOUNTS: usize = 1024;
+const MAX_MOUNTS: usize = 256;
 
 /// A warning for each mount point in the guest's fstab that hides some of `changes`.
 pub(super) fn point_out_hidden(tree: &dyn FileTree, changes: &[Change]) -> Vec<String> {
     if changes.is_empty() {
         return Vec::new();
     }
-    let mut points: Vec<GuestPath> = fstab(tree)
+    let points: BTreeSet<GuestPath> = fstab(tree)
         .iter()
         .filter(|entry| entry.mount_point.starts_with('/'))
         .take(MAX_MOUNTS)
@@ -23,24 +24,23 @@ pub(super) fn point_out_hidden(tree: &dyn FileTree, changes: &[Change]) -> Vec<S
         .map(|found| found.path)
         .filter(|path| !path.is_root())
         .collect();
-    points.sort();
-    points.dedup();
-    // A path below several is hidden by the deepest.
-    let hider =
-        |change: &Change| points.iter().filter(|p| is_below(&change.path, p)).max_by_key(|p| p.components().len());
-    let hidden_by = |point: &GuestPath| {
-        let mut paths: Vec<&GuestPath> =
-            changes.iter().filter(|change| hider(change) == Some(point)).map(|change| &change.path).collect();
-        paths.dedup();
-        paths
-    };
-    let warn = |point: &GuestPath| {
-        let paths = hidden_by(point);
-        let (first, more) = (paths.first()?, paths.len() - 1);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let mut hidden: BTreeMap<&GuestPath, Vec<&GuestPath>> = BTreeMap::new();
+    for Change { path, .. } in changes {
+        // A path below several is hidden by the deepest.
+        let above = points.iter().filter(|point| is_below(path, point));
+        if let Some(point) = above.max_by_key(|point| point.components().len()) {
+            let paths = hidden.entry(point).or_default();
+            if paths.last() != Some(&path) {
+                paths.push(path);
+            }
+        }
+    }
+    let warn = |(point, paths): (&GuestPath, Vec<&GuestPath>)| {
+        let more = if paths.len() > 1 { format!(" and {} more", paths.len() - 1) } else { String::new() };
+        let first = paths.first()?;
         Some(format!("{point} is another filesystem in the guest's fstab: {first}{more} will be hidden there"))
     };
-    points.iter().filter_map(warn).collect()
+    hidden.into_iter().filter_map(warn).collect()
 }
 
 /// Whether `path` is below `folder`, and not it.
