@@ -1,18 +1,17 @@
 //! `nomount inject`.
 
+use super::output::Output;
 use super::password::{self, Chosen};
 use super::target::{ImageArgs, Target, now};
 use super::{exit, ui};
 use nomount::ops::inject::{InjectFile, InjectReport, InjectRequest, Item, Outcome, inject, not_opened};
-use nomount::session::{Commit, Verify, copy_image, redo_path};
+use nomount::session::{Commit, Verify};
 use nomount::{Error, ErrorKind, Result, Session, SessionOptions};
 use serde_json::json;
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 /// The largest host file that is injected, in bytes: it is held in memory.
 const MAX_FILE: u64 = 1 << 30;
@@ -106,12 +105,13 @@ pub fn run(args: Args) -> Result<u8> {
             "nothing to inject: give --key, --admin-password, --net, --metadata or --file",
         ));
     }
-    let lock = args.open.image_options().lock;
-    let output = args.output.as_deref().map(|new| Output::prepare(&target.image, new, lock)).transpose()?;
-    let image = output.as_ref().map_or(target.image.clone(), |output| output.file.path().to_owned());
+    let how = args.open.image_options();
+    let output =
+        args.output.as_deref().map(|new| Output::prepare(&target.image, new, how.format, how.lock)).transpose()?;
+    let image = output.as_ref().map_or(target.image.clone(), |output| output.path().to_owned());
     let named = |error: Error| error.in_image(&image).rename_image(&image, &target.image);
     let options = SessionOptions {
-        image: nomount::image::ImageOptions { write: true, sync: !args.no_sync, ..args.open.image_options() },
+        image: nomount::image::ImageOptions { write: true, sync: !args.no_sync, ..how },
         partition: args.open.choice(&target)?,
         now: now()?,
         seed: match args.seed {
@@ -134,7 +134,7 @@ pub fn run(args: Args) -> Result<u8> {
     let report = inject(session.tree(), &request.request).map_err(|e| named(e).in_volume(&place.volume))?;
     let commit = session.commit().map_err(named);
     let commit = match (commit, output) {
-        (Ok(commit), Some(output)) => output.keep().map(|()| commit)?,
+        (Ok(commit), Some(output)) => output.keep(!args.no_sync).map(|()| commit)?,
         (Err(error), Some(output)) => return Err(output.drop_after(error)),
         (commit, None) => commit?,
     };
@@ -215,41 +215,6 @@ fn read_host(path: &Path) -> Result<Vec<u8>> {
         return Err(Error::new(ErrorKind::Limit, format!("{} is larger than 1 GiB", path.display())));
     }
     Ok(bytes)
-}
-
-/// A new image that appears under its name when it is complete.
-struct Output {
-    file: NamedTempFile,
-    name: PathBuf,
-    mode: u32,
-}
-
-impl Output {
-    fn prepare(source: &Path, name: &Path, lock: bool) -> Result<Self> {
-        if name.exists() {
-            return Err(Error::new(ErrorKind::Exists, "the output exists already").in_image(name));
-        }
-        let file = copy_image(source, name, lock)?;
-        let meta = std::fs::metadata(source);
-        let mode = meta.map(|meta| meta.permissions().mode() & 0o666).unwrap_or(0o600);
-        Ok(Self { file, name: name.to_owned(), mode })
-    }
-
-    /// Drops the file, and with it the redo file that an interrupted commit left beside it. Gives `error` back.
-    fn drop_after(self, error: Error) -> Error {
-        // There is none, unless the filesystem has no journal; nobody would look for it.
-        let _ = std::fs::remove_file(redo_path(self.file.path()));
-        error
-    }
-
-    fn keep(self) -> Result<()> {
-        let failed =
-            |error| Error::new(ErrorKind::Io, "cannot put the output in place").caused_by(error).in_image(&self.name);
-        let permissions = std::fs::Permissions::from_mode(self.mode);
-        self.file.as_file().set_permissions(permissions).map_err(failed)?;
-        self.file.persist_noclobber(&self.name).map_err(|error| failed(error.error))?;
-        Ok(())
-    }
 }
 
 struct Place {

@@ -6,6 +6,7 @@ mod exit;
 mod info;
 mod inject;
 mod ls;
+mod output;
 mod password;
 mod recover;
 mod stat;

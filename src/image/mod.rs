@@ -127,6 +127,18 @@ pub(crate) fn open_to_copy(path: &Path, lock: bool) -> Result<File> {
     Ok(file)
 }
 
+/// The name of an image's backing file, where it counts from the image's own folder.
+pub fn relative_backing(path: &Path, format: Option<Format>) -> Result<Option<Vec<u8>>> {
+    let named = |error: Error| error.in_image(path);
+    let file = HostFile::new(open_file(path, false).map_err(named)?, false).map_err(|e| named(e.into()))?;
+    let format = format.map_or_else(|| probe(&file), Ok).map_err(named)?;
+    let info = match format {
+        Format::Raw => return Ok(None),
+        Format::Qcow2 => nomount_qcow2::read_info(&file).map_err(|e| named(e.into()))?,
+    };
+    Ok(info.backing_file.filter(|name| !name.starts_with(b"/")))
+}
+
 /// Opens a regular file or a block device of the host.
 fn open_file(path: &Path, write: bool) -> Result<File> {
     let host = |error: std::io::Error| {

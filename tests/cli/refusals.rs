@@ -98,6 +98,14 @@ fn a_backing_file_is_opened_only_where_that_is_allowed() {
         assert_eq!(ran.stdout, crate::common::META, "{ran:?}");
     }
     assert!(state(&guest.image) == base, "the backing file was written");
+
+    let far = elsewhere.path().join("copy.qcow2");
+    let near = guest.path("copy.qcow2");
+    let copy = |to: &Path| run(["inject", &text(&overlay), "--allow-backing", "--metadata", "a=b", "-o", &text(to)]);
+    let ran = copy(&far);
+    assert!(ran.code == Some(3) && ran.stderr.contains("would not be found from another folder"), "{ran:?}");
+    assert!(!far.exists());
+    assert_eq!(copy(&near).code, Some(0));
 }
 
 #[test]
