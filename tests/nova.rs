@@ -1,5 +1,4 @@
-//! Cases of Nova's disk code that are about the whole command. The others are beside what they test; P6 (values by
-//! which Nova's driver decides not to inject at all) has no counterpart here, the partition -2 is a usage error (P5).
+//! Cases of Nova's disk code that are about the whole command. The others are beside what they test.
 
 use nomount_kit::{fixture, scratch};
 use std::path::Path;
@@ -24,6 +23,16 @@ fn p2_a_partition_by_its_number_is_the_whole_tree() {
         assert_eq!(refused.status.code(), Some(code), "{refused:?}");
         assert!(text(&refused.stderr).contains(word), "{refused:?}");
     }
+}
+
+/// Nova's driver says -2 for "do not inject"; whoever does not want an injection does not ask for one.
+#[test]
+fn p6_the_number_for_no_injection_is_a_usage_error() {
+    let image = scratch::copy(&fixture::guest());
+    let before = scratch::fingerprint(&image);
+    let refused = nomount(&["inject", "--metadata", "a=b", "--partition", "-2"], &image);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert_eq!(scratch::fingerprint(&image), before);
 }
 
 #[test]
