@@ -4,6 +4,8 @@ use crate::common::{run, text};
 use crate::{Guest, state};
 use nomount::image::{Image, ImageOptions};
 use nomount_kit::{require, scratch, tool};
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,12 @@ fn an_image_that_qemu_has_open_is_busy() {
         assert!(start.elapsed() < Duration::from_secs(60), "qemu-nbd does not listen");
         std::thread::sleep(Duration::from_millis(10));
     }
+    // The socket is there before the image is open. The greeting comes after; who got it and goes ends qemu-nbd.
+    let mut client = UnixStream::connect(&socket).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut greeting = [0; 8];
+    client.read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"NBDMAGIC");
     let before = state(&guest.image);
     let new = text(&guest.path("new.qcow2"));
     let image = guest.arg();
@@ -56,6 +64,18 @@ fn an_image_that_qemu_has_open_is_busy() {
     assert_eq!(run(["ls", &image]).code, Some(0));
 }
 
+/// A lock that was dropped lives on in a process that another test starts, from its fork to its exec.
+fn eventually(mut done: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(30) {
+        if done() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
 #[test]
 fn qemu_does_not_open_an_image_that_nomount_writes() {
     if !require(&["qemu-io"]) {
@@ -66,15 +86,23 @@ fn qemu_does_not_open_an_image_that_nomount_writes() {
         let mut command = tool::command("qemu-io");
         tool::output(command.args(["-f", "qcow2", "-c", "read 0 512"]).args(more).arg(&guest.image))
     };
-    let open = |write| Image::open(&guest.image, &ImageOptions { write, ..ImageOptions::default() }).unwrap();
+    let open = |write| {
+        let options = ImageOptions { write, ..ImageOptions::default() };
+        let mut image = None;
+        assert!(eventually(|| {
+            image = Image::open(&guest.image, &options).ok();
+            image.is_some()
+        }));
+        image.expect("just opened")
+    };
     let writing = open(true);
     let refused = read(&["-r"]);
     assert!(!refused.status.success() && tool::text(&refused).contains("lock"), "{}", tool::text(&refused));
     drop(writing);
     let reading = open(false);
-    assert!(read(&["-r"]).status.success(), "two readers are no conflict");
+    assert!(eventually(|| read(&["-r"]).status.success()), "two readers are no conflict");
     let refused = read(&[]);
     assert!(!refused.status.success() && tool::text(&refused).contains("lock"), "{}", tool::text(&refused));
     drop(reading);
-    assert!(read(&[]).status.success());
+    assert!(eventually(|| read(&[]).status.success()), "nobody has it open");
 }
