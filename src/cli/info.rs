@@ -39,12 +39,13 @@ struct Found {
 pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
     let named = |error: Error| error.in_image(&target.image);
+    let choice = args.open.choice(&target)?;
     let image = Image::open(&target.image, &args.open.image_options())?;
     if redo_path(&target.image).exists() {
         ui::note("a commit of this image was interrupted: what is shown may be half of it, see `nomount recover`");
     }
-    let layout = Layout::read(&image.device, args.open.choice(&target)?).map_err(named)?;
-    let wanted = match args.open.choice(&target)? {
+    let layout = Layout::read(&image.device, choice).map_err(named)?;
+    let wanted = match choice {
         Choice::Number(number) => Some(layout.partition(number).map_err(named)?.number()),
         _ => None,
     };

@@ -43,7 +43,6 @@ pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
     let path = target.guest_path(args.path.as_ref())?.unwrap_or_default();
     let mut session = args.open.open(&target)?;
-    session.notes().iter().for_each(|text| ui::note(text));
     let volume = session.volume().to_string();
     let named = |error: Error| error.in_volume(&volume).in_image(&target.image);
     let tree: &dyn FileTree = session.tree();

@@ -33,7 +33,6 @@ pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
     let paths = target.guest_paths(&args.paths)?;
     let mut session = args.open.open(&target)?;
-    session.notes().iter().for_each(|text| ui::note(text));
     let volume = session.volume().to_string();
     let named = |error: Error| error.in_volume(&volume).in_image(&target.image);
     let follow = if args.dereference { Follow::Last } else { Follow::NotLast };

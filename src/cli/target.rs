@@ -1,5 +1,6 @@
 //! Naming an image, a partition in it, and a path in that.
 
+use super::ui;
 use clap::Args;
 use nomount::disk::Choice;
 use nomount::image::{Backing, Format, ImageOptions};
@@ -58,10 +59,13 @@ impl ImageArgs {
         }
     }
 
-    /// Opens an image for reading.
+    /// Opens an image for reading, and tells what was noticed.
     pub fn open(&self, target: &Target) -> Result<Session> {
         let partition = self.choice(target)?;
-        Session::open(&target.image, SessionOptions { image: self.image_options(), partition, ..Default::default() })
+        let options = SessionOptions { image: self.image_options(), partition, ..Default::default() };
+        let session = Session::open(&target.image, options)?;
+        session.notes().iter().for_each(|text| ui::note(text));
+        Ok(session)
     }
 }
 
