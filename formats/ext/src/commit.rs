@@ -3,10 +3,10 @@
 use crate::error::{Error, Result};
 use crate::features::{compat, incompat, ro_compat};
 use crate::fs::{Filesystem, Options};
-use crate::geometry::{BlockNr, STATE_ERROR, STATE_VALID, SUPERBLOCK_LEN, superblock_checksum};
-use crate::group::{BLOCK_UNINIT, INODE_UNINIT, bit};
+use crate::geometry::{GroupNr, STATE_ERROR, STATE_VALID, SUPERBLOCK_LEN, superblock_checksum};
 use crate::journal::Journal;
 use crate::raw::Superblock;
+use crate::staged::{Staged, Transaction};
 use nomount_block::WriteAt;
 use std::sync::Arc;
 use zerocopy::IntoBytes;
@@ -25,6 +25,9 @@ pub struct Committed {
     pub protected: usize,
     /// Whether a journal protected them.
     pub journaled: bool,
+    /// Transactions that the change was cut into, so that each fits the journal: more than one means that a crash may
+    /// leave the first of them. Each leaves a consistent filesystem.
+    pub transactions: usize,
 }
 
 impl Committed {
@@ -120,30 +123,6 @@ impl<D: WriteAt> Filesystem<D> {
         Ok(())
     }
 
-    /// Whether the committed state reads a block. What it does not read may be written at any time.
-    fn committed_reads(&self, block: BlockNr) -> bool {
-        for state in self.state.groups.values() {
-            let group = &state.group;
-            if block == group.block_bitmap {
-                return state.committed_flags & BLOCK_UNINIT == 0;
-            }
-            if block == group.inode_bitmap {
-                return state.committed_flags & INODE_UNINIT == 0;
-            }
-            let table_end = group.inode_table + u64::from(self.geo.itable_blocks());
-            if self.geo.group_csum() && (group.inode_table..table_end).contains(&block) {
-                let uninit = state.committed_flags & INODE_UNINIT != 0;
-                let unused = if uninit { self.geo.inodes_per_group } else { state.committed_unused };
-                let used = self.geo.inodes_per_group - unused;
-                let first_in_block = (block - group.inode_table) * u64::from(self.geo.inodes_per_block());
-                return first_in_block < u64::from(used);
-            }
-        }
-        let (number, index) = self.geo.group_of_block(block);
-        let bits = self.state.groups.get(&number).and_then(|state| state.blocks.as_ref());
-        bits.is_none_or(|bits| bit(&bits.committed, index))
-    }
-
     /// Makes everything changed since the last commit durable and visible together. Writes nothing when nothing
     /// changed.
     pub fn commit(&mut self) -> Result<Committed> {
@@ -157,28 +136,27 @@ impl<D: WriteAt> Filesystem<D> {
             return Err(Error::HalfDone);
         }
         let recovering = self.geo.features.incompat(incompat::RECOVER);
-        self.store_groups()?;
-        let (sb_block, _) = self.superblock_place();
         let old_sb = self.committed_superblock()?;
-        if self.state.dirty.is_empty() && !recovering && old_sb.as_bytes() == self.state.sb.as_bytes() {
+        let mut transactions = self.transactions()?;
+        if self.state.staged.is_empty() && !recovering && old_sb.as_bytes() == self.state.sb.as_bytes() {
             return Ok(Committed::default());
         }
         let now = self.options.now.sec.max(0) as u64;
-        self.state.sb.s_wtime.set(now as u32);
-        self.state.sb.s_wtime_hi = (now >> 32) as u8;
-
-        let mut all: Vec<(BlockNr, Arc<Vec<u8>>)> =
-            self.state.dirty.iter().map(|(block, bytes)| (*block, Arc::clone(bytes))).collect();
-        all.sort_by_key(|(block, _)| *block);
-        let (protected, in_place): (Vec<_>, Vec<_>) = all
-            .into_iter()
-            .filter(|(block, _)| *block != sb_block)
-            .partition(|(block, _)| self.committed_reads(*block));
-        let result =
-            Committed { in_place: in_place.len(), protected: protected.len() + 1, journaled: self.journal.is_some() };
+        for sb in transactions.iter_mut().map(|transaction| &mut transaction.sb).chain([&mut self.state.sb]) {
+            sb.s_wtime.set(now as u32);
+            sb.s_wtime_hi = (now >> 32) as u8;
+        }
+        let blocks: usize = transactions.iter().map(|transaction| transaction.blocks.len()).sum();
+        let protected: usize = transactions.iter().map(Transaction::protected).sum();
+        let result = Committed {
+            in_place: blocks - protected,
+            protected: protected + transactions.len(),
+            journaled: self.journal.is_some(),
+            transactions: transactions.len(),
+        };
         match self.journal.clone() {
-            Some(journal) => self.commit_journaled(journal, &old_sb, &in_place, protected)?,
-            None => self.commit_plain(&old_sb, &in_place, &protected)?,
+            Some(journal) => self.commit_journaled(journal, &old_sb, &transactions)?,
+            None => self.commit_plain(&old_sb, &transactions)?,
         }
         self.settle();
         Ok(result)
@@ -198,29 +176,42 @@ impl<D: WriteAt> Filesystem<D> {
     ///
     /// The superblock is read before any replay, so the two writes of it alone (1 and 6) must not tear within its
     /// 1024 bytes: nothing else is pending then, and either state of the flag is right.
-    fn commit_journaled(
-        &mut self,
-        journal: Journal,
-        old_sb: &Superblock,
-        in_place: &[(BlockNr, Arc<Vec<u8>>)],
-        mut protected: Vec<(BlockNr, Arc<Vec<u8>>)>,
-    ) -> Result<()> {
-        let journal = journal.prepared(self.geo.metadata_csum(), self.geo.features.incompat(incompat::BIT64));
-        let tid = journal.sb.s_sequence.get().wrapping_add(1);
-        let (sb_block, _) = self.superblock_place();
-        let new_sb = self.state.sb.clone();
-        let staged_sb = self.superblock_block(&new_sb, true)?;
-        protected.push((sb_block, Arc::new(staged_sb)));
-        // Built first: a change that does not fit the log fails before anything is written.
-        let log = journal.transaction(tid, &protected, self.block_size(), self.options.now)?;
+    ///
+    /// Of several transactions each takes the steps 2 to 5; its old state is the new one of the transaction before.
+    fn commit_journaled(&mut self, journal: Journal, old_sb: &Superblock, transactions: &[Transaction]) -> Result<()> {
+        let mut journal = journal.prepared(self.geo.metadata_csum(), self.geo.features.incompat(incompat::BIT64));
+        // A change that does not fit the log fails before anything is written.
+        let most = journal.capacity(self.block_size());
+        if let Some(needed) = transactions.iter().map(|one| one.protected() + 1).find(|needed| *needed > most) {
+            return Err(Error::JournalTooSmall { needed: needed as u64, available: most as u64 });
+        }
         self.commit_failed = true;
 
         self.write_superblock(old_sb, true)?;
         self.device.barrier()?;
+        for transaction in transactions {
+            journal = self.write_transaction(journal, transaction)?;
+        }
+        let new_sb = self.state.sb.clone();
+        self.write_superblock(&new_sb, false)?;
+        self.device.barrier()?;
+        self.journal = Some(journal);
+        Ok(())
+    }
 
+    /// Steps 2 to 5 of [`Self::commit_journaled`]. Returns the journal as it is afterwards.
+    fn write_transaction(&mut self, journal: Journal, transaction: &Transaction) -> Result<Journal> {
         let size = u64::from(self.geo.block_size);
-        for (block, bytes) in in_place {
-            self.device.write_fresh(block * size, bytes)?;
+        let tid = journal.sb.s_sequence.get().wrapping_add(1);
+        let (sb_block, _) = self.superblock_place();
+        let staged_sb = Arc::new(self.superblock_block(&transaction.sb, true)?);
+        let home = transaction.blocks.iter().filter(|(_, change)| change.protected);
+        let mut protected: Vec<_> = home.map(|(block, change)| (*block, Arc::clone(&change.bytes))).collect();
+        protected.push((sb_block, staged_sb));
+        let log = journal.transaction(tid, &protected, self.block_size(), self.options.now)?;
+
+        for (block, change) in transaction.blocks.iter().filter(|(_, change)| !change.protected) {
+            self.device.write_fresh(block * size, &change.bytes)?;
         }
         for (block, bytes) in &log {
             self.device.write_at(block * size, bytes)?;
@@ -234,39 +225,31 @@ impl<D: WriteAt> Filesystem<D> {
             self.device.write_at(block * size, bytes)?;
         }
         self.device.barrier()?;
-        self.write_superblock(&new_sb, true)?;
+        self.write_superblock(&transaction.sb, true)?;
         self.device.barrier()?;
 
         self.write_journal_superblock(&journal, 0, tid.wrapping_add(1))?;
         self.device.barrier()?;
-
-        self.write_superblock(&new_sb, false)?;
-        self.device.barrier()?;
-        self.journal = Some(journal.recovered(tid.wrapping_add(1)));
-        Ok(())
+        Ok(journal.recovered(tid.wrapping_add(1)))
     }
 
     /// Without a journal there is no commit point of the filesystem's own: what calls this must protect the writes
     /// between the first barrier and the last (a redo file, a container that switches at once). The flag that says
     /// "clean" is down meanwhile, so that software that knows nothing of that checks the filesystem first.
-    fn commit_plain(
-        &mut self,
-        old_sb: &Superblock,
-        in_place: &[(BlockNr, Arc<Vec<u8>>)],
-        protected: &[(BlockNr, Arc<Vec<u8>>)],
-    ) -> Result<()> {
+    fn commit_plain(&mut self, old_sb: &Superblock, transactions: &[Transaction]) -> Result<()> {
         let size = u64::from(self.geo.block_size);
         self.commit_failed = true;
-        for (block, bytes) in in_place {
-            self.device.write_fresh(block * size, bytes)?;
+        let blocks = || transactions.iter().flat_map(|transaction| &transaction.blocks);
+        for (block, change) in blocks().filter(|(_, change)| !change.protected) {
+            self.device.write_fresh(block * size, &change.bytes)?;
         }
         self.device.barrier()?;
         let mut unclean = old_sb.clone();
         unclean.s_state.set(old_sb.s_state.get() & !STATE_VALID);
         self.write_superblock(&unclean, false)?;
         self.device.barrier()?;
-        for (block, bytes) in protected {
-            self.device.write_at(block * size, bytes)?;
+        for (block, change) in blocks().filter(|(_, change)| change.protected) {
+            self.device.write_at(block * size, &change.bytes)?;
         }
         self.device.barrier()?;
         let new_sb = self.state.sb.clone();
@@ -309,15 +292,12 @@ impl<D: WriteAt> Filesystem<D> {
     /// What was new is the committed state now.
     fn settle(&mut self) {
         self.commit_failed = false;
-        self.state.dirty.clear();
+        self.state.staged = Staged::default();
         self.savepoints.clear();
         self.clear_cache();
-        for state in self.state.groups.values_mut() {
-            state.committed_flags = state.group.flags;
-            state.committed_unused = state.group.itable_unused;
-            for bits in [&mut state.blocks, &mut state.inodes].into_iter().flatten() {
-                bits.settle();
-            }
+        let numbers: Vec<GroupNr> = self.state.groups.keys().copied().collect();
+        for number in numbers {
+            self.state.groups.get_mut(&number).expect("just listed").settle();
         }
         let flags = self.state.sb.s_feature_incompat.get() & !incompat::RECOVER;
         self.state.sb.s_feature_incompat.set(flags);

@@ -6,8 +6,10 @@ use crate::geometry::{BlockNr, Geometry, GroupNr, SUPERBLOCK_LEN, SUPERBLOCK_OFF
 use crate::group::GroupState;
 use crate::journal::{Journal, LogCopy};
 use crate::raw::Superblock;
+use crate::staged::Staged;
 use crate::time::Time;
-use nomount_block::ReadAt;
+use nomount_block::{ReadAt, WriteAt};
+use rpds::RedBlackTreeMapSync;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use zerocopy::FromBytes;
@@ -28,8 +30,8 @@ pub struct Options {
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     pub sb: Superblock,
-    pub dirty: HashMap<BlockNr, Arc<Vec<u8>>>,
-    pub groups: BTreeMap<GroupNr, GroupState>,
+    pub staged: Staged,
+    pub groups: RedBlackTreeMapSync<GroupNr, GroupState>,
     pub new_inodes: u32,
 }
 
@@ -66,7 +68,7 @@ impl<D: ReadAt> Filesystem<D> {
         device.read_at(SUPERBLOCK_OFFSET, &mut bytes)?;
         let sb = Superblock::read_from_bytes(&bytes).expect("the buffer has the superblock's size");
         let geo = Geometry::check(&sb, device.len())?;
-        let state = State { sb, dirty: HashMap::new(), groups: BTreeMap::new(), new_inodes: 0 };
+        let state = State { sb, staged: Staged::default(), groups: RedBlackTreeMapSync::default(), new_inodes: 0 };
         let mut fs = Self {
             device,
             options,
@@ -173,7 +175,7 @@ impl<D: ReadAt> Filesystem<D> {
 
     /// A metadata block as this change sees it.
     pub(crate) fn read_block(&self, block: BlockNr) -> Result<Arc<Vec<u8>>> {
-        if let Some(bytes) = self.state.dirty.get(&block) {
+        if let Some(bytes) = self.state.staged.get(block) {
             return Ok(Arc::clone(bytes));
         }
         if let Some(bytes) = self.cache_lock().get(&block) {
@@ -222,32 +224,17 @@ impl<D: ReadAt> Filesystem<D> {
 
     /// A block to be changed, with its present contents.
     pub(crate) fn block_mut(&mut self, block: BlockNr) -> Result<&mut Vec<u8>> {
-        if !self.state.dirty.contains_key(&block) {
+        if !self.state.staged.is_open(block) {
             let bytes = self.read_block(block)?;
-            self.state.dirty.insert(block, bytes);
+            self.state.staged.insert(block, bytes, false);
         }
-        Ok(Arc::make_mut(self.state.dirty.get_mut(&block).expect("just inserted")))
+        Ok(self.state.staged.open_mut(block).expect("just inserted"))
     }
 
-    /// A block to be filled anew, all zero.
+    /// A block to be filled anew, all zero, that nothing committed reads.
     pub(crate) fn block_zeroed(&mut self, block: BlockNr) -> &mut Vec<u8> {
         let zeroes = Arc::new(vec![0; self.block_size()]);
-        self.state.dirty.insert(block, zeroes);
-        Arc::make_mut(self.state.dirty.get_mut(&block).expect("just inserted"))
-    }
-
-    /// Runs the part of an operation that changes things. When it fails halfway, nothing can be committed any more
-    /// until a rollback to a savepoint that was taken before.
-    pub(crate) fn changing<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        if self.commit_failed {
-            return Err(Error::CommitFailed);
-        }
-        if self.half_done {
-            return Err(Error::HalfDone);
-        }
-        let result = change(self);
-        self.half_done = result.is_err();
-        result
+        self.state.staged.insert(block, zeroes, true)
     }
 
     /// Marks the state now, for [`Filesystem::rollback`]. As long as there are marks, which is until the commit, blocks
@@ -265,5 +252,22 @@ impl<D: ReadAt> Filesystem<D> {
             self.geo.features = Features::of(&self.state.sb);
             self.half_done = false;
         }
+    }
+}
+
+impl<D: WriteAt> Filesystem<D> {
+    /// Runs the part of an operation that changes things. When it fails halfway, nothing can be committed any more
+    /// until a rollback to a savepoint that was taken before.
+    pub(crate) fn changing<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.commit_failed {
+            return Err(Error::CommitFailed);
+        }
+        if self.half_done {
+            return Err(Error::HalfDone);
+        }
+        self.cut_if_large()?;
+        let result = change(self);
+        self.half_done = result.is_err();
+        result
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const INODE_UNINIT: u16 = 1;
 pub(crate) const BLOCK_UNINIT: u16 = 2;
 pub(crate) const INODE_ZEROED: u16 = 4;
 
-/// A bitmap as the committed state has it and as the change in progress does. What the committed state uses must not
+/// A bitmap as the state before the present transaction has it and as the change in progress does. What the committed state uses must not
 /// be overwritten, and neither must what a savepoint uses: contents go to the device at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Bits {
@@ -72,6 +72,12 @@ impl Bits {
         self.held = Arc::clone(&self.current);
     }
 
+    /// The next transaction begins from here. What earlier ones free stays held: contents of files go to the device
+    /// before any of them is committed.
+    pub fn cut(&mut self) {
+        self.committed = Arc::clone(&self.current);
+    }
+
     pub fn changed(&self) -> bool {
         !Arc::ptr_eq(&self.committed, &self.current) && self.committed != self.current
     }
@@ -81,11 +87,26 @@ impl Bits {
 #[derive(Debug, Clone)]
 pub(crate) struct GroupState {
     pub group: Group,
-    /// Flags and unused mark of the committed state: they tell what it never reads.
+    /// Flags and unused mark before the present transaction: they tell what that state never reads.
     pub committed_flags: u16,
     pub committed_unused: u32,
     pub blocks: Option<Bits>,
     pub inodes: Option<Bits>,
+}
+
+impl GroupState {
+    /// The next transaction begins from here.
+    pub fn cut(&mut self) {
+        self.committed_flags = self.group.flags;
+        self.committed_unused = self.group.itable_unused;
+        [&mut self.blocks, &mut self.inodes].into_iter().flatten().for_each(Bits::cut);
+    }
+
+    /// The change is the committed state now.
+    pub fn settle(&mut self) {
+        self.cut();
+        [&mut self.blocks, &mut self.inodes].into_iter().flatten().for_each(Bits::settle);
+    }
 }
 
 /// A descriptor, with the halves of its numbers joined.
@@ -240,7 +261,7 @@ impl<D: ReadAt> Filesystem<D> {
                 blocks: None,
                 inodes: None,
             };
-            self.state.groups.insert(number, state);
+            self.state.groups.insert_mut(number, state);
         }
         Ok(self.state.groups.get_mut(&number).expect("just inserted"))
     }
@@ -394,9 +415,8 @@ impl<D: ReadAt> Filesystem<D> {
     /// Puts changed groups into the blocks of their bitmaps and descriptors, with new checksums. Repeating it
     /// changes nothing.
     pub(crate) fn store_groups(&mut self) -> Result<()> {
-        let numbers: Vec<GroupNr> = self.state.groups.keys().copied().collect();
-        for number in numbers {
-            let mut state = self.state.groups[&number].clone();
+        let groups: Vec<(GroupNr, GroupState)> = self.state.groups.iter().map(|(n, s)| (*n, s.clone())).collect();
+        for (number, mut state) in groups {
             if let Some(bits) = state.blocks.as_ref().filter(|bits| bits.changed()) {
                 let len = self.geo.clusters_per_group as usize / 8;
                 let sum = self.bitmap_checksum(&bits.current[..len], 0x3A);
@@ -405,7 +425,7 @@ impl<D: ReadAt> Filesystem<D> {
                     state.group.raw.bg_block_bitmap_csum_hi.set((sum >> 16) as u16);
                 }
                 state.group.flags &= !BLOCK_UNINIT;
-                self.state.dirty.insert(state.group.block_bitmap, Arc::clone(&bits.current));
+                self.state.staged.insert(state.group.block_bitmap, Arc::clone(&bits.current), false);
             }
             if let Some(bits) = state.inodes.as_ref().filter(|bits| bits.changed()) {
                 let len = self.geo.inodes_per_group as usize / 8;
@@ -415,7 +435,7 @@ impl<D: ReadAt> Filesystem<D> {
                     state.group.raw.bg_inode_bitmap_csum_hi.set((sum >> 16) as u16);
                 }
                 state.group.flags &= !INODE_UNINIT;
-                self.state.dirty.insert(state.group.inode_bitmap, Arc::clone(&bits.current));
+                self.state.staged.insert(state.group.inode_bitmap, Arc::clone(&bits.current), false);
             }
             let (block, offset) = self.geo.desc_place(number);
             let old = self.read_block(block)?;
@@ -433,7 +453,7 @@ impl<D: ReadAt> Filesystem<D> {
             if old[offset..offset + len] != bytes {
                 self.block_mut(block)?[offset..offset + len].copy_from_slice(&bytes);
             }
-            self.state.groups.insert(number, state);
+            self.state.groups.insert_mut(number, state);
         }
         Ok(())
     }

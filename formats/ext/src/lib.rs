@@ -9,6 +9,7 @@ mod alloc;
 mod checksum;
 mod commit;
 mod create;
+mod cut;
 mod dir;
 mod error;
 mod features;
@@ -22,6 +23,7 @@ mod journal;
 mod map;
 mod orphan;
 pub mod raw;
+mod staged;
 mod time;
 mod xattr;
 

@@ -336,7 +336,7 @@ impl<D: WriteAt> Filesystem<D> {
         match header.h_refcount.get() {
             1 => {
                 self.free_blocks(block, 1)?;
-                self.state.dirty.remove(&block);
+                self.state.staged.remove(block);
                 Ok(())
             }
             count if count == 0 || count > MAX_REFCOUNT => {

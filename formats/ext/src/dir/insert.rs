@@ -154,7 +154,8 @@ impl<D: WriteAt> Filesystem<D> {
 
         let hash_version = self.state.sb.s_def_hash_version;
         dir.set_flag(flags::INDEX, true);
-        let bytes = self.block_zeroed(root_block);
+        let bytes = self.block_mut(root_block)?;
+        bytes.fill(0);
         block::write_entry(bytes, 0, DOT, dot, dot_type, b".");
         block::write_entry(bytes, DOT, geo.block_size as usize - DOT, parent, parent_type, b"..");
         let info = DxRootInfo {

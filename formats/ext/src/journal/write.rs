@@ -60,6 +60,20 @@ impl Journal {
         self.first
     }
 
+    /// Tags of one descriptor block.
+    fn tags_per_descriptor(&self, block_size: usize) -> usize {
+        let tail = if self.checksums() { 4 } else { 0 };
+        (block_size - HEADER - UUID - tail) / self.tag_len()
+    }
+
+    /// The most blocks of one transaction: the log without its descriptors and commit block.
+    pub fn capacity(&self, block_size: usize) -> usize {
+        let per_descriptor = self.tags_per_descriptor(block_size);
+        let log = (self.end - self.first) as usize - 1;
+        let (whole, rest) = (log / (per_descriptor + 1), log % (per_descriptor + 1));
+        whole * per_descriptor + rest.saturating_sub(1)
+    }
+
     /// Writes blocks as one transaction from the start of the log: block of the filesystem, and what to put there.
     pub fn transaction(
         &self,
@@ -68,8 +82,7 @@ impl Journal {
         block_size: usize,
         time: Time,
     ) -> Result<Vec<(BlockNr, Vec<u8>)>> {
-        let tail = if self.checksums() { 4 } else { 0 };
-        let per_descriptor = (block_size - HEADER - UUID - tail) / self.tag_len();
+        let per_descriptor = self.tags_per_descriptor(block_size);
         let needed = blocks.len() as u64 + blocks.len().div_ceil(per_descriptor) as u64 + 1;
         let available = u64::from(self.end - self.first);
         if needed > available {

@@ -148,7 +148,7 @@ impl<D: WriteAt> Filesystem<D> {
     pub(crate) fn store_map(&mut self, inode: &mut Inode, map: &FileMap, goal: BlockNr) -> Result<()> {
         for &node in &map.nodes {
             self.free_blocks(node, 1)?;
-            self.state.dirty.remove(&node);
+            self.state.staged.remove(node);
         }
         let nodes = if inode.has_flag(flags::EXTENTS) {
             self.store_extents(inode, &map.runs, goal)?
