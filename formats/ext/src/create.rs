@@ -246,6 +246,6 @@ impl<D: WriteAt> Filesystem<D> {
         }
         let now = self.options.now;
         inode.set_ctime(now);
-        self.put_inode(inode)
+        self.changing(|fs| fs.put_inode(inode))
     }
 }
