@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod crash_case;
+pub mod log;
 pub mod made;
 pub mod rechecksum;
 
