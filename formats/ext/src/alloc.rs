@@ -43,6 +43,21 @@ fn find_run(bits: &Bits, from: u32, to: u32, want: u32) -> Option<(u32, u32)> {
     best
 }
 
+/// The first clear bit among indexes `from..to`.
+fn first_clear(bits: &[u8], from: u32, to: u32) -> Option<u32> {
+    let mut index = from;
+    while index < to {
+        if index.is_multiple_of(8) && bits[index as usize / 8] == 0xFF {
+            index += 8;
+        } else if bit(bits, index) {
+            index += 1;
+        } else {
+            return Some(index);
+        }
+    }
+    None
+}
+
 impl<D: ReadAt> Filesystem<D> {
     /// Free blocks, as the superblock counts them.
     pub fn free_blocks_count(&self) -> u64 {
@@ -140,31 +155,48 @@ impl<D: WriteAt> Filesystem<D> {
         Ok(())
     }
 
-    /// A free inode, in the group of its directory or the next one that has any. Its table block is prepared.
+    /// A free inode: for a file near its directory, for a directory where there is room for what it will hold. Its
+    /// table block is prepared.
     pub(crate) fn alloc_inode(&mut self, parent: u32, directory: bool) -> Result<u32> {
-        let (first, _) = self.geo.group_of_inode(parent);
         let groups = self.geo.groups;
-        for step in 0..groups {
-            let number = (first + step) % groups;
-            if self.group(number)?.free_inodes == 0 {
-                continue;
+        let (near, _) = self.geo.group_of_inode(parent);
+        let first = if directory { self.group_for_dir(parent)? } else { near };
+        if let Some(ino) = self.take_inode(first, directory)? {
+            return Ok(ino);
+        }
+        // Files of one directory go on in the same other group, those of another directory in another one: steps of
+        // 1, 2, 4 and so on from a place that the directory tells. Then any.
+        let scatter = u64::from(first) + u64::from(parent);
+        let steps = std::iter::successors(Some(1u64), |step| step.checked_mul(2)).take_while(|step| *step < groups.into());
+        let quick: Vec<GroupNr> = steps.map(|step| ((scatter + step) % u64::from(groups)) as GroupNr).collect();
+        for number in quick.into_iter().chain((first..groups).chain(0..first)) {
+            if let Some(ino) = self.take_inode(number, directory)? {
+                return Ok(ino);
             }
-            let per_group = self.geo.inodes_per_group;
-            let bits = self.inode_bits(number)?;
-            let free = (0..per_group).find(|index| !bit(&bits.current, *index));
-            let Some(index) = free else {
-                return Err(corrupt(format!("group {number}"), "descriptor counts free inodes, the bitmap has none"));
-            };
-            bits.take(index);
-            self.raise_unused_mark(number, index)?;
-            let group = &mut self.group_mut(number)?.group;
-            group.free_inodes -= 1;
-            group.used_dirs += u32::from(directory);
-            let free = self.free_inodes_count().saturating_sub(1);
-            self.state.sb.s_free_inodes_count.set(free);
-            return Ok(number * per_group + index + 1);
         }
         Err(Error::NoInodes)
+    }
+
+    /// Takes the first free inode of a group, if it has any.
+    fn take_inode(&mut self, number: GroupNr, directory: bool) -> Result<Option<u32>> {
+        if self.group_use(number)?.free_inodes == 0 {
+            return Ok(None);
+        }
+        let per_group = self.geo.inodes_per_group;
+        self.inode_bits(number)?;
+        let state = self.group_mut(number)?;
+        let bits = state.inodes.as_mut().expect("just loaded");
+        let Some(index) = first_clear(&bits.current, state.first_free_inode, per_group) else {
+            return Err(corrupt(format!("group {number}"), "descriptor counts free inodes, the bitmap has none"));
+        };
+        bits.take(index);
+        state.first_free_inode = index + 1;
+        state.group.free_inodes -= 1;
+        state.group.used_dirs += u32::from(directory);
+        self.raise_unused_mark(number, index)?;
+        let free = self.free_inodes_count().saturating_sub(1);
+        self.state.sb.s_free_inodes_count.set(free);
+        Ok(Some(number * per_group + index + 1))
     }
 
     /// Moves a group's mark of never used inodes past `index`, clearing the slots it uncovers: the table above the
@@ -206,7 +238,9 @@ impl<D: WriteAt> Filesystem<D> {
             return Err(corrupt(format!("inode {ino}"), "it is in use, and marked free"));
         }
         bits.give(index, false);
-        let group = &mut self.group_mut(number)?.group;
+        let state = self.group_mut(number)?;
+        state.first_free_inode = state.first_free_inode.min(index);
+        let group = &mut state.group;
         group.free_inodes += 1;
         group.used_dirs = group.used_dirs.saturating_sub(u32::from(directory));
         let free = self.free_inodes_count().saturating_add(1);

@@ -11,8 +11,6 @@ use crate::time::Time;
 use nomount_block::WriteAt;
 
 const S_ISGID: u16 = 0o2000;
-/// The most links an inode counts (EXT4_LINK_MAX).
-const LINK_MAX: u16 = 65000;
 /// The longest target of a symbolic link, as PATH_MAX of Linux without its NUL.
 const MAX_TARGET: usize = 4095;
 
@@ -94,8 +92,8 @@ impl<D: WriteAt> Filesystem<D> {
 
     /// Creates something new under a name that is free. Returns its inode number.
     pub fn create(&mut self, parent: u32, name: &[u8], new: &New<'_>, attrs: Attrs) -> Result<u32> {
-        let mut dir = self.dir_inode(parent)?;
-        self.refuse_protected(&dir)?;
+        let dir = self.dir_inode(parent)?;
+        self.refuse_adding(&dir)?;
         crate::dir::check_name(name)?;
         if self.lookup_in(&dir, name)?.is_some() {
             return Err(Error::Exists);
@@ -107,30 +105,29 @@ impl<D: WriteAt> Filesystem<D> {
         if let New::Symlink(target) = new {
             self.check_target(target)?;
         }
-        self.changing(|fs| fs.create_checked(&mut dir, name, new, attrs))
+        self.changing(|fs| fs.create_checked(dir, name, new, attrs))
     }
 
-    fn create_checked(&mut self, dir: &mut Inode, name: &[u8], new: &New<'_>, attrs: Attrs) -> Result<u32> {
+    fn create_checked(&mut self, mut dir: Inode, name: &[u8], new: &New<'_>, attrs: Attrs) -> Result<u32> {
         let file_type = new.file_type();
         let ino = self.alloc_inode(dir.ino(), file_type == FileType::Directory)?;
-        let mut inode = self.fresh_inode(ino, dir, file_type, attrs);
+        let mut inode = self.fresh_inode(ino, &dir, file_type, attrs);
         match new {
             New::File => self.store_map(&mut inode, &FileMap::default(), 0)?,
             New::Dir => {
-                self.store_map(&mut inode, &FileMap::default(), 0)?;
-                self.init_dir(&mut inode, dir.ino())?;
-                self.count_subdir(dir);
+                if !self.init_inline_dir(&mut inode, dir.ino())? {
+                    self.store_map(&mut inode, &FileMap::default(), 0)?;
+                    self.init_dir(&mut inode, dir.ino())?;
+                }
+                self.count_subdir(&mut dir);
             }
             New::Symlink(target) => self.set_target(&mut inode, target)?,
             New::CharDevice(major, minor) | New::BlockDevice(major, minor) => inode.set_device(*major, *minor),
             New::Fifo | New::Socket => {}
         }
         self.put_inode(inode)?;
-        self.add_entry(dir, name, ino, file_type)?;
-        let now = self.options.now;
-        dir.set_mtime(now);
-        dir.set_ctime(now);
-        self.put_inode(dir.clone())?;
+        self.add_entry(&mut dir, name, ino, file_type)?;
+        self.put_changed_dir(dir)?;
         Ok(ino)
     }
 
@@ -207,25 +204,6 @@ impl<D: WriteAt> Filesystem<D> {
         }
         inode.set_size(target.len() as u64);
         Ok(())
-    }
-
-    /// Fails when a directory cannot count one more subdirectory.
-    fn check_subdirs(&self, dir: &Inode) -> Result<()> {
-        let counts_on = self.geo.features.ro_compat(ro_compat::DIR_NLINK);
-        if dir.links() >= LINK_MAX && !(counts_on && dir.has_flag(flags::INDEX)) {
-            return Err(Error::TooManyLinks(LINK_MAX.into()));
-        }
-        Ok(())
-    }
-
-    /// One more link for a new subdirectory's `..`; beyond the limit the count becomes 1, which means "many".
-    fn count_subdir(&self, dir: &mut Inode) {
-        let links = dir.links();
-        if links == 1 {
-            return;
-        }
-        let next = if links >= LINK_MAX { 1 } else { links + 1 };
-        dir.base_mut().i_links_count.set(next);
     }
 
     /// Changes attributes.

@@ -39,6 +39,12 @@ pub enum Error {
     /// Something other than a directory was needed.
     #[error("is a directory")]
     IsDirectory,
+    /// The directory has names in it.
+    #[error("directory not empty")]
+    NotEmpty,
+    /// The inode and the directory belong to different projects, and the directory's is for all that is in it.
+    #[error("another project: {0}")]
+    OtherProject(String),
     /// A regular file was needed.
     #[error("not a regular file")]
     NotFile,

@@ -92,6 +92,8 @@ pub(crate) struct GroupState {
     pub committed_unused: u32,
     pub blocks: Option<Bits>,
     pub inodes: Option<Bits>,
+    /// No inode below this index is free.
+    pub first_free_inode: u32,
 }
 
 impl GroupState {
@@ -260,6 +262,7 @@ impl<D: ReadAt> Filesystem<D> {
                 group,
                 blocks: None,
                 inodes: None,
+                first_free_inode: 0,
             };
             self.state.groups.insert_mut(number, state);
         }

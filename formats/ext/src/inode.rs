@@ -30,8 +30,8 @@ pub(crate) mod flags {
     const NODUMP: u32 = 0x40;
     const NOATIME: u32 = 0x80;
     const DIRSYNC: u32 = 0x1_0000;
-    const TOPDIR: u32 = 0x2_0000;
-    const PROJINHERIT: u32 = 0x2000_0000;
+    pub const TOPDIR: u32 = 0x2_0000;
+    pub const PROJINHERIT: u32 = 0x2000_0000;
     /// What a new inode takes from its directory (EXT4_FL_INHERITED): besides these SECRM, UNRM, COMPR, SYNC, NOCOMPR,
     /// JOURNAL_DATA, NOTAIL and DAX.
     pub const INHERITED: u32 = NODUMP | NOATIME | DIRSYNC | PROJINHERIT | CASEFOLD | 0x200_C40F;
@@ -197,6 +197,16 @@ impl Inode {
     /// Number of names. A directory with more subdirectories than can be counted has 1.
     pub fn links(&self) -> u16 {
         self.base().i_links_count.get()
+    }
+
+    /// Project, which quotas may count; 0 where the inode has no room for one.
+    pub fn project(&self) -> u32 {
+        if self.has_project() { self.extra().i_projid.get() } else { 0 }
+    }
+
+    /// Whether there is room for a project.
+    pub(crate) fn has_project(&self) -> bool {
+        self.has_extra(32)
     }
 
     /// `i_flags`.

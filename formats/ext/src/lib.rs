@@ -20,11 +20,16 @@ mod group;
 mod info;
 mod inode;
 mod journal;
+mod link;
 mod map;
+mod names;
 mod orphan;
 pub mod raw;
+mod rename;
+mod spread;
 mod staged;
 mod time;
+mod unlink;
 mod xattr;
 
 pub use commit::Committed;

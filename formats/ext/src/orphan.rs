@@ -118,29 +118,18 @@ impl<D: WriteAt> Filesystem<D> {
         }
         let mut inode = self.inode(ino)?;
         inode.base_mut().i_dtime.set(0);
-        let mut map = self.load_map(&inode)?;
-        if inode.links() > 0 {
-            let kept = inode.size().div_ceil(u64::from(self.geo.block_size));
-            for run in map.split_off(kept) {
-                self.free_blocks(run.block, run.len.into())?;
-            }
-            let goal = self.goal_of(ino);
-            if !inode.is_fast_symlink(&self.geo) {
-                self.store_map(&mut inode, &map, goal)?;
-            }
-            return self.put_inode(inode);
+        if inode.links() == 0 {
+            return self.release_inode(inode);
         }
-        for run in map.split_off(0) {
+        let mut map = self.load_map(&inode)?;
+        let kept = inode.size().div_ceil(u64::from(self.geo.block_size));
+        for run in map.split_off(kept) {
             self.free_blocks(run.block, run.len.into())?;
         }
-        for node in map.nodes {
-            self.free_blocks(node, 1)?;
+        let goal = self.goal_of(ino);
+        if !inode.is_fast_symlink(&self.geo) {
+            self.store_map(&mut inode, &map, goal)?;
         }
-        self.drop_xattr_block(&mut inode)?;
-        self.free_inode_number(ino, inode.is_dir())?;
-        // A small i_dtime would read as a link of the orphan list: the inode is cleared as a whole instead.
-        let mut cleared = Inode::new_zeroed(ino, self.geo.inode_size);
-        cleared.base_mut().i_generation.set(inode.base().i_generation.get());
-        self.put_inode(cleared)
+        self.put_inode(inode)
     }
 }

@@ -283,6 +283,32 @@ impl<D: WriteAt> Filesystem<D> {
         })
     }
 
+    /// Sets or removes an attribute in the inode itself, if it fits there: index and name without the prefix. The inode
+    /// is changed, not stored. Returns whether it fitted.
+    pub(crate) fn set_inode_attr(
+        &self,
+        inode: &mut Inode,
+        (index, name): (u8, &[u8]),
+        value: Option<&[u8]>,
+    ) -> Result<bool> {
+        let Some(start) = inode_room(inode) else { return Ok(value.is_none()) };
+        let mut list = to_attrs(inode, self.inode_xattrs(inode)?)?;
+        let at = list.iter().position(|attr| attr.index == index && attr.name == name);
+        let old = at.map(|at| list.remove(at));
+        if let Some(value) = value {
+            let attr = Attr { index, name: name.to_vec(), value: value.to_vec() };
+            if !fits(&list, &attr, inode_capacity(inode)) {
+                return Ok(false);
+            }
+            list.insert(at.unwrap_or(list.len()), attr);
+        } else if old.is_none() {
+            return Ok(true);
+        }
+        inode.bytes_mut()[start - 4..start].copy_from_slice(&MAGIC.to_le_bytes());
+        write_attrs(inode.bytes_mut(), start, start, &list, false);
+        Ok(true)
+    }
+
     /// Writes the attribute block anew, to a new block: the committed state still reads the old one, and other inodes
     /// may share it.
     fn replace_xattr_block(

@@ -97,26 +97,88 @@ pub(super) fn write_entry(bytes: &mut [u8], at: usize, rec_len: usize, ino: u32,
     bytes[at + HEAD..at + HEAD + name.len()].copy_from_slice(name);
 }
 
-/// Puts an entry where one is unused or has room after its name. Returns whether there was such a place.
-pub(super) fn insert(bytes: &mut [u8], geo: &Geometry, ino: u32, file_type: u8, name: &[u8]) -> Result<bool, String> {
-    let need = entry_len(name.len());
-    let block_size = geo.block_size as usize;
-    let mut place = None;
-    for entry in entries(&bytes[..usable(geo)], block_size, geo.inodes_count) {
+/// Entries that tile some bytes: of a leaf without its tail, or of an inode.
+pub(super) struct Tiled<'a> {
+    pub bytes: &'a mut [u8],
+    pub block_size: usize,
+    pub inodes_count: u32,
+}
+
+impl<'a> Tiled<'a> {
+    /// The entries of a leaf.
+    pub fn leaf(bytes: &'a mut [u8], geo: &Geometry) -> Self {
+        let bytes = &mut bytes[..usable(geo)];
+        Self { bytes, block_size: geo.block_size as usize, inodes_count: geo.inodes_count }
+    }
+
+    /// Puts an entry where one is unused or has room after its name. Returns whether there was such a place.
+    pub fn insert(&mut self, ino: u32, file_type: u8, name: &[u8]) -> Result<bool, String> {
+        let place = room_for(self.bytes, self.block_size, self.inodes_count, name.len())?;
+        let Some((at, used, rec_len)) = place else { return Ok(false) };
+        if used > 0 {
+            self.set_rec_len(at, used);
+        }
+        write_entry(self.bytes, at + used, rec_len - used, ino, file_type, name);
+        Ok(true)
+    }
+
+    /// Takes an entry out: its bytes go to the one before it. Returns whether it was there.
+    pub fn remove(&mut self, name: &[u8]) -> Result<bool, String> {
+        let mut before: Option<(usize, usize)> = None;
+        let mut found = None;
+        for entry in entries(self.bytes, self.block_size, self.inodes_count) {
+            let entry = entry?;
+            if entry.ino != 0 && entry.name == name {
+                found = Some((entry.at, entry.rec_len));
+                break;
+            }
+            before = Some((entry.at, entry.rec_len));
+        }
+        let Some((at, rec_len)) = found else { return Ok(false) };
+        self.bytes[at..at + rec_len].fill(0);
+        match before {
+            Some((before, len)) => self.set_rec_len(before, len + rec_len),
+            None => write_head(self.bytes, at, 0, rec_len, 0, 0),
+        }
+        Ok(true)
+    }
+
+    /// Makes a name stand for another inode. Returns whether it was there.
+    pub fn point(&mut self, name: &[u8], ino: u32, file_type: u8) -> Result<bool, String> {
+        let mut found = None;
+        for entry in entries(self.bytes, self.block_size, self.inodes_count) {
+            let entry = entry?;
+            if entry.ino != 0 && entry.name == name {
+                found = Some((entry.at, entry.rec_len));
+                break;
+            }
+        }
+        let Some((at, rec_len)) = found else { return Ok(false) };
+        write_head(self.bytes, at, ino, rec_len, name.len(), file_type);
+        Ok(true)
+    }
+
+    fn set_rec_len(&mut self, at: usize, rec_len: usize) {
+        self.bytes[at + 4..at + 6].copy_from_slice(&encode_rec_len(rec_len).to_le_bytes());
+    }
+}
+
+/// Where `bytes` have room for a name of `len` bytes: offset of an entry, bytes it needs itself, and bytes it takes.
+pub(super) fn room_for(
+    bytes: &[u8],
+    block_size: usize,
+    inodes_count: u32,
+    len: usize,
+) -> Result<Option<(usize, usize, usize)>, String> {
+    let need = entry_len(len);
+    for entry in entries(bytes, block_size, inodes_count) {
         let entry = entry?;
         let used = if entry.ino == 0 { 0 } else { entry_len(entry.name.len()) };
         if entry.rec_len - used >= need {
-            place = Some((entry.at, used, entry.rec_len));
-            break;
+            return Ok(Some((entry.at, used, entry.rec_len)));
         }
     }
-    let Some((at, used, rec_len)) = place else { return Ok(false) };
-    if used > 0 {
-        let len = encode_rec_len(used).to_le_bytes();
-        bytes[at + 4..at + 6].copy_from_slice(&len);
-    }
-    write_entry(bytes, at + used, rec_len - used, ino, file_type, name);
-    Ok(true)
+    Ok(None)
 }
 
 /// Makes a leaf of entries in the order given, packed from the start; the last one takes what is left.

@@ -1,9 +1,13 @@
 //! Directories: listing them and finding names.
 
 mod block;
+mod grow;
 mod hash;
 mod index;
+mod inline;
 mod insert;
+mod remove;
+mod split;
 
 pub(crate) use insert::check_name;
 
@@ -18,11 +22,12 @@ use std::ops::ControlFlow;
 
 /// The longest name.
 pub const MAX_NAME: usize = 255;
-/// The longest directory: 2 GiB, Linux' own limit without large_dir. One block can stand in many places of a map, so
+/// The longest directory without large_dir: 2 GiB, Linux' own limit. One block can stand in many places of a map, so
 /// the device does not bound it.
-pub(crate) const MAX_DIR_SIZE: u64 = 1 << 31;
-/// `.` and `..` of an inline directory are one inode number.
-const INLINE_PARENT: usize = 4;
+const MAX_DIR_SIZE: u64 = 1 << 31;
+/// The longest directory with large_dir: some 200 million names. Linux' own limit is 2^28 blocks, which a walk over a
+/// hostile image should not take.
+const MAX_LARGE_DIR_SIZE: u64 = 1 << 34;
 
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +38,24 @@ pub struct DirEntry {
     pub ino: u32,
     /// What it stands for, where the filesystem stores that with the name.
     pub file_type: Option<FileType>,
+}
+
+/// Where an entry is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In this block of the directory.
+    Block(FileBlock),
+    /// In the inode.
+    Inline,
+}
+
+/// What a search for a name found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub ino: u32,
+    /// As stored.
+    pub file_type: u8,
+    pub place: Place,
 }
 
 fn type_from_entry(file_type: u8) -> Option<FileType> {
@@ -76,21 +99,26 @@ impl<D: ReadAt> Filesystem<D> {
     }
 
     pub(crate) fn lookup_in(&self, inode: &Inode, name: &[u8]) -> Result<Option<DirEntry>> {
+        Ok(self.find_in(inode, name)?.map(|found| DirEntry {
+            name: name.to_vec(),
+            ino: found.ino,
+            file_type: type_from_entry(found.file_type & 7).filter(|_| self.geo.features.incompat(incompat::FILETYPE)),
+        }))
+    }
+
+    /// Finds a name in a directory, and where it is.
+    pub(crate) fn find_in(&self, inode: &Inode, name: &[u8]) -> Result<Option<Found>> {
         let find = |raw: RawEntry<'_>| {
             if raw.name == name { ControlFlow::Break((raw.ino, raw.file_type)) } else { ControlFlow::Continue(()) }
         };
         let found = if inode.has_flag(flags::INLINE_DATA) {
-            self.visit_inline(inode, find)?
+            self.visit_inline(inode, find)?.map(|found| (found, Place::Inline))
         } else if self.is_indexed(inode) && name != b"." && name != b".." {
             self.lookup_indexed(inode, name, find)?
         } else {
-            self.lookup_linear(inode, find)?
+            self.lookup_linear(inode, name, find)?
         };
-        Ok(found.map(|(ino, file_type)| DirEntry {
-            name: name.to_vec(),
-            ino,
-            file_type: type_from_entry(file_type & 7).filter(|_| self.geo.features.incompat(incompat::FILETYPE)),
-        }))
+        Ok(found.map(|((ino, file_type), place)| Found { ino, file_type, place }))
     }
 
     /// Whether the index may be used: casefolded and encrypted names hash in ways that are not known here.
@@ -103,11 +131,14 @@ impl<D: ReadAt> Filesystem<D> {
     fn lookup_linear<B>(
         &self,
         inode: &Inode,
+        name: &[u8],
         mut find: impl FnMut(RawEntry<'_>) -> ControlFlow<B>,
-    ) -> Result<Option<B>> {
-        for file_block in 0..self.dir_blocks(inode)? {
+    ) -> Result<Option<(B, Place)>> {
+        // The dots are in the first block or nowhere.
+        let blocks = if name == b"." || name == b".." { 1 } else { self.dir_blocks(inode)? };
+        for file_block in 0..blocks {
             if let Some(found) = self.visit_block(inode, file_block, &mut find)? {
-                return Ok(Some(found));
+                return Ok(Some((found, Place::Block(file_block))));
             }
         }
         Ok(None)
@@ -118,17 +149,52 @@ impl<D: ReadAt> Filesystem<D> {
         inode: &Inode,
         name: &[u8],
         mut find: impl FnMut(RawEntry<'_>) -> ControlFlow<B>,
-    ) -> Result<Option<B>> {
+    ) -> Result<Option<(B, Place)>> {
         let (hash, mut frames, mut leaf) = self.dx_probe(inode, name)?;
         loop {
             if let Some(found) = self.visit_leaf(inode, leaf, &mut find)? {
-                return Ok(Some(found));
+                return Ok(Some((found, Place::Block(leaf))));
             }
             match self.dx_next_leaf(inode, hash, &mut frames)? {
                 Some(next) => leaf = next,
                 None => return Ok(None),
             }
         }
+    }
+
+    /// The directory that a directory's `..` names.
+    pub(crate) fn parent_of(&self, inode: &Inode) -> Result<u32> {
+        match self.find_in(inode, b"..")? {
+            Some(found) => Ok(found.ino),
+            None => Err(corrupt(inode.place(), "directory without ..")),
+        }
+    }
+
+    /// Whether a directory has no names but `.` and `..`.
+    pub(crate) fn is_empty_dir(&self, inode: &Inode) -> Result<bool> {
+        let blocks = if inode.has_flag(flags::INLINE_DATA) { 1 } else { self.dir_blocks(inode)? };
+        for file_block in 0..blocks {
+            if self.first_name(inode, file_block)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The first name but `.` and `..` in a block of a directory, with its inode. An inline directory is one block.
+    pub(crate) fn first_name(&self, inode: &Inode, file_block: FileBlock) -> Result<Option<(Vec<u8>, Found)>> {
+        let inline = inode.has_flag(flags::INLINE_DATA);
+        let place = if inline { Place::Inline } else { Place::Block(file_block) };
+        let find = |raw: RawEntry<'_>| match raw.name {
+            b"." | b".." => ControlFlow::Continue(()),
+            name => ControlFlow::Break((name.to_vec(), Found { ino: raw.ino, file_type: raw.file_type, place })),
+        };
+        if inline { self.visit_inline(inode, find) } else { self.visit_block(inode, file_block, find) }
+    }
+
+    /// The most bytes that a directory of this filesystem may have.
+    pub(crate) fn max_dir_size(&self) -> u64 {
+        if self.geo.features.incompat(incompat::LARGEDIR) { MAX_LARGE_DIR_SIZE } else { MAX_DIR_SIZE }
     }
 
     /// Number of blocks of a directory.
@@ -138,7 +204,7 @@ impl<D: ReadAt> Filesystem<D> {
         if !inode.size().is_multiple_of(size) || blocks == 0 || blocks > self.geo.blocks_count {
             return Err(corrupt(inode.place(), format!("directory has {} bytes", inode.size())));
         }
-        if inode.size() > MAX_DIR_SIZE {
+        if inode.size() > self.max_dir_size() {
             return Err(Error::Limit(format!("{}: a directory of {} bytes", inode.place(), inode.size())));
         }
         Ok(blocks as FileBlock)
@@ -201,36 +267,6 @@ impl<D: ReadAt> Filesystem<D> {
                 && let ControlFlow::Break(value) = visit(raw)
             {
                 return Ok(Some(value));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Entries of a directory that is stored in its inode (ext4.rst, "Inline Directories").
-    fn visit_inline<B>(
-        &self,
-        inode: &Inode,
-        mut visit: impl FnMut(RawEntry<'_>) -> ControlFlow<B>,
-    ) -> Result<Option<B>> {
-        let (start, more) = self.inline_parts(inode)?;
-        let parent = u32::from_le_bytes(start[..INLINE_PARENT].try_into().expect("four bytes"));
-        if parent == 0 || parent > self.geo.inodes_count {
-            return Err(corrupt(inode.place(), format!("inline directory's parent is inode {parent}")));
-        }
-        for (name, ino) in [(&b"."[..], inode.ino()), (b"..", parent)] {
-            let file_type = FileType::Directory.entry_type();
-            if let ControlFlow::Break(value) = visit(RawEntry { at: 0, rec_len: 0, ino, file_type, name }) {
-                return Ok(Some(value));
-            }
-        }
-        for part in [&start[INLINE_PARENT..], &more[..]] {
-            for raw in block::entries(part, self.block_size(), self.geo.inodes_count) {
-                let raw = raw.map_err(|detail| corrupt(inode.place(), format!("inline directory: {detail}")))?;
-                if raw.ino != 0
-                    && let ControlFlow::Break(value) = visit(raw)
-                {
-                    return Ok(Some(value));
-                }
             }
         }
         Ok(None)

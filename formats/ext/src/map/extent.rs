@@ -11,23 +11,23 @@ use nomount_block::{ReadAt, WriteAt};
 use zerocopy::{FromBytes, IntoBytes};
 
 const MAGIC: u16 = 0xF30A;
-const ENTRY: usize = 12;
+pub(super) const ENTRY: usize = 12;
 /// The deepest tree that the kernel accepts (EXT4_MAX_EXTENT_DEPTH).
 const MAX_DEPTH: u16 = 5;
 /// A written extent is at most this long; longer lengths mean an unwritten one of `len - 32768`.
-const MAX_WRITTEN: u32 = 32768;
+pub(super) const MAX_WRITTEN: u32 = 32768;
 const MAX_UNWRITTEN: u32 = 32767;
 /// Entries of the root, which is in the inode.
 const ROOT_ENTRIES: usize = 4;
 
 /// A node's entries, checked for shape.
-struct Node<'a> {
-    depth: u16,
+pub(super) struct Node<'a> {
+    pub depth: u16,
     entries: &'a [u8],
 }
 
 impl<'a> Node<'a> {
-    fn parse(bytes: &'a [u8], depth: Option<u16>, place: &dyn Fn() -> String) -> Result<Self> {
+    pub fn parse(bytes: &'a [u8], depth: Option<u16>, place: &dyn Fn() -> String) -> Result<Self> {
         let (header, rest) = ExtentHeader::ref_from_prefix(bytes).expect("a node is at least 60 bytes");
         let (entries, max) = (usize::from(header.eh_entries.get()), usize::from(header.eh_max.get()));
         let found = header.eh_depth.get();
@@ -48,7 +48,7 @@ impl<'a> Node<'a> {
         Ok(Self { depth: found, entries: &rest[..entries * ENTRY] })
     }
 
-    fn leaves(&self) -> impl DoubleEndedIterator<Item = Run> + ExactSizeIterator + '_ {
+    pub fn leaves(&self) -> impl DoubleEndedIterator<Item = Run> + ExactSizeIterator + '_ {
         self.entries.chunks_exact(ENTRY).map(|bytes| {
             let leaf = ExtentLeaf::ref_from_bytes(bytes).expect("chunks have the entry's size");
             let len = u32::from(leaf.ee_len.get());
@@ -62,7 +62,7 @@ impl<'a> Node<'a> {
         })
     }
 
-    fn indexes(&self) -> impl DoubleEndedIterator<Item = (FileBlock, BlockNr)> + ExactSizeIterator + '_ {
+    pub fn indexes(&self) -> impl DoubleEndedIterator<Item = (FileBlock, BlockNr)> + ExactSizeIterator + '_ {
         self.entries.chunks_exact(ENTRY).map(|bytes| {
             let index = ExtentIndex::ref_from_bytes(bytes).expect("chunks have the entry's size");
             let child = u64::from(index.ei_leaf_hi.get()) << 32 | u64::from(index.ei_leaf_lo.get());
@@ -73,7 +73,7 @@ impl<'a> Node<'a> {
 
 impl<D: ReadAt> Filesystem<D> {
     /// Reads a node below the root and verifies its checksum.
-    fn extent_block(&self, inode: &Inode, block: BlockNr) -> Result<std::sync::Arc<Vec<u8>>> {
+    pub(super) fn extent_block(&self, inode: &Inode, block: BlockNr) -> Result<std::sync::Arc<Vec<u8>>> {
         self.check_block(block, 1, || inode.place())?;
         let bytes = self.read_block(block)?;
         if self.geo.metadata_csum() {

@@ -132,6 +132,64 @@ impl<D: ReadAt> Filesystem<D> {
     }
 }
 
+impl<D: WriteAt> Filesystem<D> {
+    /// Enters a run into a block map in place, making the pointer blocks that are missing. Returns how many it made.
+    pub(super) fn append_indirect(&mut self, inode: &mut Inode, run: &Run) -> Result<u64> {
+        let covers = coverage(self.pointers_per_block());
+        let mut made = 0;
+        for step in 0..run.len {
+            let (file_block, block) = (u64::from(run.file_block + step), run.block + u64::from(step));
+            let Some((slot, level, start)) = root_of(file_block, &covers) else {
+                let size = u64::from(self.geo.block_size);
+                let max = DIRECT + covers[1] + covers[2] + covers[3];
+                return Err(Error::FileTooLarge {
+                    size: (file_block + 1).saturating_mul(size),
+                    max: max.saturating_mul(size),
+                });
+            };
+            let block = pointer_to(block)?;
+            let mut pointers = inode_pointers(inode);
+            if level == 0 {
+                pointers[slot] = block;
+                LittleEndian::write_u32_into(&pointers, &mut inode.base_mut().i_block);
+                continue;
+            }
+            if pointers[slot] == 0 {
+                pointers[slot] = self.new_pointer_block(run.block)?;
+                made += 1;
+                LittleEndian::write_u32_into(&pointers, &mut inode.base_mut().i_block);
+            }
+            let (mut table, mut offset) = (pointers[slot], file_block - start);
+            for below in (1..level).rev() {
+                let index = (offset / covers[below]) as usize;
+                offset %= covers[below];
+                let mut child = self.pointer_block(inode, table.into())?[index];
+                if child == 0 {
+                    child = self.new_pointer_block(run.block)?;
+                    made += 1;
+                    LittleEndian::write_u32(&mut self.block_mut(table.into())?[index * 4..], child);
+                }
+                table = child;
+            }
+            self.check_block(table.into(), 1, || inode.place())?;
+            LittleEndian::write_u32(&mut self.block_mut(table.into())?[offset as usize * 4..], block);
+        }
+        Ok(made)
+    }
+
+    fn new_pointer_block(&mut self, goal: BlockNr) -> Result<u32> {
+        let block = self.alloc_block(goal)?;
+        self.block_zeroed(block);
+        pointer_to(block)
+    }
+}
+
+/// A block's number as a pointer.
+fn pointer_to(block: BlockNr) -> Result<u32> {
+    let too_far = |_| Error::Limit(format!("block {block} in a block map, which has 32-bit numbers"));
+    u32::try_from(block).map_err(too_far)
+}
+
 /// Hands out the physical block of each file block, in ascending order.
 struct Cursor<'a> {
     runs: &'a [Run],
@@ -197,16 +255,14 @@ impl<D: WriteAt> Filesystem<D> {
         goal: BlockNr,
         nodes: &mut u64,
     ) -> Result<u32> {
-        let too_far = |block| Error::Limit(format!("block {block} in a block map, which has 32-bit numbers"));
         if level == 0 {
-            let block = cursor.block(start).unwrap_or(0);
-            return u32::try_from(block).map_err(|_| too_far(block));
+            return pointer_to(cursor.block(start).unwrap_or(0));
         }
         if cursor.next_mapped(start).is_none_or(|next| next >= start + covers[level]) {
             return Ok(0);
         }
         let block = self.alloc_block(goal)?;
-        let number = u32::try_from(block).map_err(|_| too_far(block))?;
+        let number = pointer_to(block)?;
         *nodes += 1;
         let mut pointers = vec![0; self.pointers_per_block() as usize];
         for (index, pointer) in pointers.iter_mut().enumerate() {

@@ -1,5 +1,6 @@
 //! Where the blocks of a file are: extent trees and block maps behind one face.
 
+mod append;
 mod extent;
 mod indirect;
 
