@@ -139,7 +139,7 @@ impl<D: WriteAt> Filesystem<D> {
                 return first_in_block < u64::from(used);
             }
         }
-        let (number, index) = self.geo.group_of_block(block);
+        let (number, index) = self.geo.bit_of_block(block);
         let bits = self.state.groups.get(&number).and_then(|state| state.blocks.as_ref());
         bits.is_none_or(|bits| bit(&bits.committed, index))
     }
@@ -311,10 +311,13 @@ impl<D: WriteAt> Filesystem<D> {
         self.commit_failed = false;
         self.state.dirty.clear();
         self.savepoints.clear();
+        self.full_groups.clear();
+        self.own_tails.clear();
         self.clear_cache();
         for state in self.state.groups.values_mut() {
             state.committed_flags = state.group.flags;
             state.committed_unused = state.group.itable_unused;
+            state.longest = u32::MAX;
             for bits in [&mut state.blocks, &mut state.inodes].into_iter().flatten() {
                 bits.settle();
             }

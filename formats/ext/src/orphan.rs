@@ -5,6 +5,7 @@ use crate::error::{Error, Result, bad_checksum, corrupt};
 use crate::features::{compat, ro_compat};
 use crate::fs::Filesystem;
 use crate::inode::Inode;
+use crate::map::MAP_END;
 use nomount_block::{ReadAt, WriteAt};
 use std::collections::HashSet;
 
@@ -118,23 +119,12 @@ impl<D: WriteAt> Filesystem<D> {
         }
         let mut inode = self.inode(ino)?;
         inode.base_mut().i_dtime.set(0);
-        let mut map = self.load_map(&inode)?;
+        let kept = if inode.links() > 0 { inode.size().div_ceil(u64::from(self.geo.block_size)) } else { 0 };
+        if self.has_map(&inode) {
+            self.unmap(&mut inode, kept, MAP_END)?;
+        }
         if inode.links() > 0 {
-            let kept = inode.size().div_ceil(u64::from(self.geo.block_size));
-            for run in map.split_off(kept) {
-                self.free_blocks(run.block, run.len.into())?;
-            }
-            let goal = self.goal_of(ino);
-            if !inode.is_fast_symlink(&self.geo) {
-                self.store_map(&mut inode, &map, goal)?;
-            }
             return self.put_inode(inode);
-        }
-        for run in map.split_off(0) {
-            self.free_blocks(run.block, run.len.into())?;
-        }
-        for node in map.nodes {
-            self.free_blocks(node, 1)?;
         }
         self.drop_xattr_block(&mut inode)?;
         self.free_inode_number(ino, inode.is_dir())?;

@@ -9,7 +9,6 @@ use crate::features::{compat, incompat};
 use crate::fs::Filesystem;
 use crate::geometry::{BlockNr, FileBlock};
 use crate::inode::{FileType, Inode, flags};
-use crate::map::Run;
 use crate::raw::DxRootInfo;
 use nomount_block::WriteAt;
 use zerocopy::IntoBytes;
@@ -111,15 +110,8 @@ impl<D: WriteAt> Filesystem<D> {
         if new_size >= MAX_DIR_SIZE {
             return Err(Error::Limit("a directory of more than 2 GiB".into()));
         }
-        let mut map = self.load_map(dir)?;
-        let goal = match map.runs.last() {
-            Some(last) => last.block + u64::from(last.len),
-            None => self.goal_of(dir.ino()),
-        };
-        let block = self.alloc_block(goal)?;
         let file_block = file_block as FileBlock;
-        map.push(Run { file_block, block, len: 1, unwritten: false })?;
-        self.store_map(dir, &map, goal)?;
+        let block = self.append_block(dir, file_block)?;
         dir.set_size(new_size);
         Ok((file_block, block))
     }
