@@ -8,37 +8,40 @@ use crate::error::{Error, Result, corrupt};
 use crate::features::{incompat, ro_compat};
 use crate::fs::Filesystem;
 use crate::geometry::{BlockNr, GroupNr};
-use crate::group::{Bits, INODE_ZEROED, bit};
+use crate::group::{INODE_ZEROED, bit};
 use nomount_block::{ReadAt, WriteAt};
 
 /// Groups searched for a run of the wanted length before a shorter one is taken.
 const PATIENT_GROUPS: u32 = 16;
 
-/// Longest free run among indexes `from..to`, or the first that has `want`. Returns index and length.
-fn find_run(bits: &Bits, from: u32, to: u32, want: u32) -> Option<(u32, u32)> {
-    let mut best: Option<(u32, u32)> = None;
+/// The first index from `from` on, below `to`, whose bit is as asked; `to` if there is none.
+fn next(bits: &[u8], from: u32, to: u32, used: bool) -> u32 {
     let mut index = from;
     while index < to {
-        // Whole bytes in use are skipped at once: most of a full group.
-        if index.is_multiple_of(8) && index + 8 <= to && bits.held[index as usize / 8] == 0xFF {
-            index += 8;
-            continue;
+        let at = index as usize / 64 * 8;
+        let word = u64::from_le_bytes(bits[at..at + 8].try_into().expect("eight bytes"));
+        let wanted = if used { word } else { !word } >> (index % 64);
+        if wanted != 0 {
+            return (index + wanted.trailing_zeros()).min(to);
         }
-        if !bits.is_free(index) {
-            index += 1;
-            continue;
+        index = (index / 64 + 1) * 64;
+    }
+    to
+}
+
+/// Longest free run among indexes `from..to`, or the first that has `want`. Returns index and length.
+fn find_run(held: &[u8], from: u32, to: u32, want: u32) -> Option<(u32, u32)> {
+    let mut best: Option<(u32, u32)> = None;
+    let mut index = next(held, from, to, false);
+    while index < to {
+        let end = next(held, index, to.min(index.saturating_add(want)), true);
+        if best.is_none_or(|(_, longest)| end - index > longest) {
+            best = Some((index, end - index));
         }
-        let start = index;
-        while index < to && index - start < want && bits.is_free(index) {
-            index += 1;
-        }
-        let len = index - start;
-        if best.is_none_or(|(_, longest)| len > longest) {
-            best = Some((start, len));
-        }
-        if len >= want {
+        if end - index >= want {
             break;
         }
+        index = next(held, end, to, false);
     }
     best
 }
@@ -82,77 +85,161 @@ impl<D: WriteAt> Filesystem<D> {
         }
     }
 
-    /// One block near `goal`.
+    /// One block near `goal`, for metadata: with bigalloc a whole cluster goes with it.
     pub(crate) fn alloc_block(&mut self, goal: BlockNr) -> Result<BlockNr> {
         Ok(self.alloc_run(goal, 1)?.0)
     }
 
     /// Up to `want` blocks side by side, near `goal`: first block and length. Shorter when no such run is near.
+    /// With bigalloc they are whole clusters, `want` rounded up.
     pub(crate) fn alloc_run(&mut self, goal: BlockNr, want: u32) -> Result<(BlockNr, u32)> {
-        debug_assert!(want > 0);
-        let goal = if self.geo.contains(goal, 1) { goal } else { self.geo.first_data_block + 1 };
-        let (first, goal_index) = self.geo.group_of_block(goal);
-        let groups = self.geo.groups;
-        let mut best: Option<(GroupNr, u32, u32)> = None;
-        for step in 0..groups {
-            let number = (first + step) % groups;
-            if self.group(number)?.free_blocks == 0 {
-                continue;
-            }
-            let blocks = self.geo.group_blocks(number);
-            let from = if step == 0 { goal_index } else { 0 };
-            let bits = self.block_bits(number)?;
-            let mut found = find_run(bits, from, blocks, want);
-            if from > 0 && found.is_none_or(|(_, len)| len < want) {
-                let before = find_run(bits, 0, from, want);
-                found = before.into_iter().chain(found).max_by_key(|(_, len)| *len);
-            }
-            if let Some((index, len)) = found
-                && best.is_none_or(|(_, _, longest)| len > longest)
-            {
-                best = Some((number, index, len));
-            }
-            if best.is_some_and(|(_, _, len)| len >= want || step >= PATIENT_GROUPS) {
-                break;
-            }
-        }
-        let Some((number, index, len)) = best else {
-            return Err(Error::NoSpace { wanted: want.into(), free: self.free_blocks_count() });
+        self.alloc_run_below(goal, want, self.geo.blocks_count)
+    }
+
+    /// As [`Filesystem::alloc_run`], from the groups that end at block `end` or begin before it.
+    pub(crate) fn alloc_run_below(&mut self, goal: BlockNr, want: u32, end: BlockNr) -> Result<(BlockNr, u32)> {
+        debug_assert!(want > 0 && end > self.geo.first_data_block);
+        let ratio = self.geo.cluster_ratio();
+        let clusters = want.div_ceil(ratio);
+        let goal = if self.geo.contains(goal, 1) && goal < end { goal } else { self.geo.first_data_block + 1 };
+        let (first, goal_index) = self.geo.bit_of_block(goal);
+        let groups = self.geo.group_of_block(end - 1).0 + 1;
+        let found = match self.find_in_group(first, goal_index, end, clusters)? {
+            Some(run) if run.1 == clusters => Some((first, run)),
+            _ => self.find_near(first, groups, end, clusters)?,
         };
-        let bits = self.block_bits(number)?;
-        (index..index + len).for_each(|index| bits.take(index));
+        let Some((number, (index, len))) = found else {
+            let blocks = u64::from(clusters) * u64::from(ratio);
+            return Err(Error::NoSpace { wanted: blocks, free: self.free_blocks_count() });
+        };
+        self.block_bits(number)?.take_run(index, len);
         let group = &mut self.group_mut(number)?.group;
         group.free_blocks = group.free_blocks.checked_sub(len).ok_or_else(|| {
             corrupt(format!("group {number}"), "more blocks are free in the bitmap than the descriptor counts")
         })?;
-        self.count_free_blocks(-i64::from(len));
-        Ok((self.geo.group_start(number) + u64::from(index), len))
+        let blocks = len * ratio;
+        self.count_free_blocks(-i64::from(blocks));
+        Ok((self.geo.group_start(number) + u64::from(index) * u64::from(ratio), blocks))
     }
 
-    /// Gives blocks back. The committed state still reads them, so they are not handed out again in this change.
+    /// The longest run in the first groups from `first` on that have any, or the first of `want` clusters.
+    fn find_near(
+        &mut self,
+        first: GroupNr,
+        groups: u32,
+        end: BlockNr,
+        want: u32,
+    ) -> Result<Option<(GroupNr, (u32, u32))>> {
+        let mut best: Option<(GroupNr, (u32, u32))> = None;
+        let (mut number, mut wrapped, mut patience) = (first, false, PATIENT_GROUPS);
+        loop {
+            number = self.not_full(number);
+            if number >= groups && !wrapped {
+                (number, wrapped) = (0, true);
+                continue;
+            }
+            if number >= groups || (wrapped && number >= first) {
+                return Ok(best);
+            }
+            let longest = best.map_or(0, |(_, (_, len))| len);
+            let hopeless = self.state.groups.get(&number).is_some_and(|state| (1..=longest).contains(&state.longest));
+            if hopeless {
+                patience -= 1;
+            } else if let Some(run) = self.find_in_group(number, 0, end, want)? {
+                if run.1 > longest {
+                    best = Some((number, run));
+                }
+                patience -= 1;
+                if run.1 >= want {
+                    return Ok(best);
+                }
+            }
+            if patience == 0 {
+                return Ok(best);
+            }
+            number += 1;
+        }
+    }
+
+    /// The group itself, or the next one that may have a free cluster; all groups before it have none.
+    fn not_full(&mut self, number: GroupNr) -> GroupNr {
+        let mut found = number;
+        while let Some(next) = self.full_groups.get(&found) {
+            found = *next;
+        }
+        if found != number {
+            self.full_groups.insert(number, found);
+        }
+        found
+    }
+
+    /// The longest run of free clusters in a group, or the first of `want`, from bit `from` on.
+    fn find_in_group(&mut self, number: GroupNr, from: u32, end: BlockNr, want: u32) -> Result<Option<(u32, u32)>> {
+        let full = match self.state.groups.get(&number) {
+            Some(state) => state.group.free_blocks == 0 || state.longest == 0,
+            None => self.group(number)?.free_blocks == 0,
+        };
+        if full {
+            self.full_groups.insert(number, number + 1);
+            return Ok(None);
+        }
+        let ratio = self.geo.cluster_ratio();
+        let below = (end - self.geo.group_start(number)) / u64::from(ratio);
+        // A cluster that is cut off by the end of the filesystem is left alone.
+        let clusters = self.geo.group_blocks(number) / ratio;
+        let to = below.min(clusters.into()) as u32;
+        let bits = self.block_bits(number)?;
+        let found = find_run(&bits.held, from.min(to), to, want);
+        if from == 0 && to == clusters && found.is_none_or(|(_, len)| len < want) {
+            self.group_mut(number)?.longest = found.map_or(0, |(_, len)| len);
+        }
+        Ok(found)
+    }
+
+    /// Gives blocks back: all clusters that hold any of them. The committed state still reads them, so they are not
+    /// handed out again in this change.
     pub(crate) fn free_blocks(&mut self, block: BlockNr, len: u64) -> Result<()> {
         let place = || format!("blocks {block} to {}", block + len - 1);
         self.check_block(block, len, place)?;
+        let ratio = self.geo.cluster_ratio();
         let hold = !self.savepoints.is_empty();
         let mut done = 0;
+        let mut freed = 0;
         while done < len {
-            let (number, index) = self.geo.group_of_block(block + done);
-            let part = (len - done).min(u64::from(self.geo.blocks_per_group - index)) as u32;
-            for (at, length) in self.metadata_inside(number)? {
-                if at < index + part && index < at + length {
-                    return Err(corrupt(place(), format!("a file claims metadata of group {number}")));
-                }
+            let (number, first) = self.geo.group_of_block(block + done);
+            let part = (len - done).min(u64::from(self.geo.blocks_per_group - first)) as u32;
+            let (index, end) = (first / ratio, (first + part).div_ceil(ratio));
+            self.block_bits(number)?;
+            let state = self.group_mut(number)?;
+            if state.metadata.iter().any(|(at, length)| *at < end && index < at + length) {
+                return Err(corrupt(place(), format!("a file claims metadata of group {number}")));
             }
-            let bits = self.block_bits(number)?;
-            if (index..index + part).any(|index| !bit(&bits.current, index)) {
+            let bits = state.blocks.as_mut().expect("loaded above");
+            if next(&bits.current, index, end, false) < end {
                 return Err(corrupt(place(), "a file's block is marked free"));
             }
-            (index..index + part).for_each(|index| bits.give(index, hold));
-            self.group_mut(number)?.group.free_blocks += part;
+            bits.give_run(index, end - index, hold);
+            state.group.free_blocks += end - index;
+            if !hold {
+                state.longest = u32::MAX;
+            }
+            freed += u64::from(end - index) * u64::from(ratio);
             done += u64::from(part);
         }
-        self.count_free_blocks(len as i64);
+        if !hold {
+            self.full_groups.clear();
+        }
+        self.count_free_blocks(freed as i64);
         Ok(())
+    }
+
+    /// Whether contents of a block in use may be overwritten: neither the committed state nor a savepoint has its
+    /// cluster.
+    pub(crate) fn is_own(&self, block: BlockNr) -> bool {
+        let (number, index) = self.geo.bit_of_block(block);
+        let bits = self.state.groups.get(&number).and_then(|state| state.blocks.as_ref());
+        bits.is_some_and(|bits| !bit(&bits.committed, index))
+            && (self.savepoints.is_empty() || self.own_tails.contains(&self.geo.cluster_start(block)))
     }
 
     /// A free inode: for a file near its directory, for a directory where there is room for what it will hold. Its
@@ -167,7 +254,8 @@ impl<D: WriteAt> Filesystem<D> {
         // Files of one directory go on in the same other group, those of another directory in another one: steps of
         // 1, 2, 4 and so on from a place that the directory tells. Then any.
         let scatter = u64::from(first) + u64::from(parent);
-        let steps = std::iter::successors(Some(1u64), |step| step.checked_mul(2)).take_while(|step| *step < groups.into());
+        let steps =
+            std::iter::successors(Some(1u64), |step| step.checked_mul(2)).take_while(|step| *step < groups.into());
         let quick: Vec<GroupNr> = steps.map(|step| ((scatter + step) % u64::from(groups)) as GroupNr).collect();
         for number in quick.into_iter().chain((first..groups).chain(0..first)) {
             if let Some(ino) = self.take_inode(number, directory)? {

@@ -294,6 +294,8 @@ impl<D: WriteAt> Filesystem<D> {
         self.commit_failed = false;
         self.state.staged = Staged::default();
         self.savepoints.clear();
+        self.full_groups.clear();
+        self.own_tails.clear();
         self.clear_cache();
         let numbers: Vec<GroupNr> = self.state.groups.keys().copied().collect();
         for number in numbers {

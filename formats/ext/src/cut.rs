@@ -64,7 +64,7 @@ impl<D: WriteAt> Filesystem<D> {
             }
             _ => {}
         }
-        let (number, index) = self.geo.group_of_block(block);
+        let (number, index) = self.geo.bit_of_block(block);
         let bits = self.state.groups.get(&number).and_then(|state| state.blocks.as_ref());
         bits.is_none_or(|bits| bit(&bits.committed, index))
     }

@@ -10,7 +10,7 @@ use crate::staged::Staged;
 use crate::time::Time;
 use nomount_block::{ReadAt, WriteAt};
 use rpds::RedBlackTreeMapSync;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use zerocopy::FromBytes;
 
@@ -54,6 +54,11 @@ pub struct Filesystem<D> {
     pub(crate) half_done: bool,
     /// A commit stopped between its first write and its last: the log may be live, so nothing more may be written.
     pub(crate) commit_failed: bool,
+    /// Groups without a cluster that could be handed out, each with the one to look at instead.
+    pub(crate) full_groups: HashMap<GroupNr, GroupNr>,
+    /// First blocks of clusters that the last write to a file filled in part, since the last savepoint: what follows
+    /// may be written into them.
+    pub(crate) own_tails: HashSet<BlockNr>,
     cache: Mutex<HashMap<BlockNr, Arc<Vec<u8>>>>,
 }
 
@@ -80,6 +85,8 @@ impl<D: ReadAt> Filesystem<D> {
             writable: false,
             half_done: false,
             commit_failed: false,
+            full_groups: HashMap::new(),
+            own_tails: HashSet::new(),
             cache: Mutex::default(),
         };
         if fs.geo.features.compat(compat::HAS_JOURNAL) {
@@ -241,6 +248,7 @@ impl<D: ReadAt> Filesystem<D> {
     /// that the change frees are not used again.
     pub fn savepoint(&mut self) -> usize {
         self.savepoints.push(self.state.clone());
+        self.own_tails.clear();
         self.savepoints.len() - 1
     }
 
@@ -251,6 +259,8 @@ impl<D: ReadAt> Filesystem<D> {
             self.state = self.savepoints.pop().expect("just truncated to at least one");
             self.geo.features = Features::of(&self.state.sb);
             self.half_done = false;
+            self.full_groups.clear();
+            self.own_tails.clear();
         }
     }
 }

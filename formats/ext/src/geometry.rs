@@ -234,6 +234,27 @@ impl Geometry {
         ((from_first / per_group) as u32, (from_first % per_group) as u32)
     }
 
+    /// Blocks in a cluster, the unit of allocation: 1 without bigalloc.
+    pub fn cluster_ratio(&self) -> u32 {
+        self.blocks_per_group / self.clusters_per_group
+    }
+
+    /// Clusters in a group, the last one perhaps cut off: the bits of its block bitmap that mean something.
+    pub(crate) fn group_clusters(&self, group: GroupNr) -> u32 {
+        self.group_blocks(group).div_ceil(self.cluster_ratio())
+    }
+
+    /// The group that holds a block, and the bit of its block bitmap that stands for it.
+    pub(crate) fn bit_of_block(&self, block: BlockNr) -> (GroupNr, u32) {
+        let (group, index) = self.group_of_block(block);
+        (group, index / self.cluster_ratio())
+    }
+
+    /// The first block of the cluster that holds a block.
+    pub(crate) fn cluster_start(&self, block: BlockNr) -> BlockNr {
+        block - block % u64::from(self.cluster_ratio())
+    }
+
     /// The group that holds an inode, and the inode's index in it.
     pub fn group_of_inode(&self, ino: u32) -> (GroupNr, u32) {
         ((ino - 1) / self.inodes_per_group, (ino - 1) % self.inodes_per_group)
@@ -281,6 +302,10 @@ impl Geometry {
         let meta_bg = self.features.incompat(incompat::META_BG);
         let metagroup = group / self.desc_per_block();
         let mut blocks = u32::from(self.has_super(group));
+        // With bigalloc, blocks of 1 KiB are counted from 0: the boot block is a block of group 0.
+        if group == 0 && self.block_size == 1024 && self.first_data_block == 0 {
+            blocks += 1;
+        }
         if meta_bg && metagroup >= self.first_meta_bg {
             let in_metagroup = group % self.desc_per_block();
             if in_metagroup == 0 || in_metagroup == 1 || in_metagroup == self.desc_per_block() - 1 {

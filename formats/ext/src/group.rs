@@ -44,9 +44,12 @@ impl Bits {
         Self { committed: Arc::clone(&bytes), current: Arc::clone(&bytes), held: bytes }
     }
 
-    /// Whether nothing holds the bit.
-    pub fn is_free(&self, index: u32) -> bool {
-        !bit(&self.held, index)
+    /// Takes `len` bits from `index` on, which are free.
+    pub fn take_run(&mut self, index: u32, len: u32) {
+        for bits in [&mut self.current, &mut self.held] {
+            let bits: &mut Vec<u8> = Arc::make_mut(bits);
+            (index..index + len).for_each(|index| set_bit(bits, index, true));
+        }
     }
 
     pub fn take(&mut self, index: u32) {
@@ -63,6 +66,17 @@ impl Bits {
         if !hold && !bit(&self.committed, index) {
             let bits: &mut Vec<u8> = Arc::make_mut(&mut self.held);
             set_bit(bits, index, false);
+        }
+    }
+
+    /// Gives back `len` bits from `index` on; see [`Bits::give`].
+    pub fn give_run(&mut self, index: u32, len: u32, hold: bool) {
+        let bits: &mut Vec<u8> = Arc::make_mut(&mut self.current);
+        (index..index + len).for_each(|index| set_bit(bits, index, false));
+        if !hold {
+            let held: &mut Vec<u8> = Arc::make_mut(&mut self.held);
+            let new = (index..index + len).filter(|index| !bit(&self.committed, *index));
+            new.for_each(|index| set_bit(held, index, false));
         }
     }
 
@@ -94,6 +108,10 @@ pub(crate) struct GroupState {
     pub inodes: Option<Bits>,
     /// No inode below this index is free.
     pub first_free_inode: u32,
+    /// Clusters that hold metadata, as [`Filesystem::metadata_inside`] found them when the bitmap was loaded.
+    pub metadata: Arc<Vec<(u32, u32)>>,
+    /// No run of free clusters is longer.
+    pub longest: u32,
 }
 
 impl GroupState {
@@ -263,6 +281,8 @@ impl<D: ReadAt> Filesystem<D> {
                 blocks: None,
                 inodes: None,
                 first_free_inode: 0,
+                metadata: Arc::default(),
+                longest: u32::MAX,
             };
             self.state.groups.insert_mut(number, state);
         }
@@ -272,8 +292,11 @@ impl<D: ReadAt> Filesystem<D> {
     /// A group's block bitmap, to be changed.
     pub(crate) fn block_bits(&mut self, number: GroupNr) -> Result<&mut Bits> {
         if self.group_mut(number)?.blocks.is_none() {
-            let bits = Bits::new(self.load_block_bitmap(number)?);
-            self.group_mut(number)?.blocks = Some(bits);
+            let metadata = self.metadata_inside(number)?;
+            let bits = Bits::new(self.load_block_bitmap(number, &metadata)?);
+            let state = self.group_mut(number)?;
+            state.blocks = Some(bits);
+            state.metadata = Arc::new(metadata);
         }
         Ok(self.group_mut(number)?.blocks.as_mut().expect("just loaded"))
     }
@@ -287,13 +310,12 @@ impl<D: ReadAt> Filesystem<D> {
         Ok(self.group_mut(number)?.inodes.as_mut().expect("just loaded"))
     }
 
-    fn load_block_bitmap(&self, number: GroupNr) -> Result<Vec<u8>> {
+    fn load_block_bitmap(&self, number: GroupNr, metadata: &[(u32, u32)]) -> Result<Vec<u8>> {
         let group = self.group(number)?;
         let place = || format!("block bitmap of group {number}");
-        let blocks = self.geo.group_blocks(number);
-        let metadata = self.metadata_inside(number)?;
-        if let Some((index, len)) = metadata.iter().find(|(index, len)| index + len > blocks) {
-            return Err(corrupt(place(), format!("metadata needs {} of {blocks} blocks", index + len)));
+        let clusters = self.geo.group_clusters(number);
+        if let Some((index, len)) = metadata.iter().find(|(index, len)| index + len > clusters) {
+            return Err(corrupt(place(), format!("metadata needs {} of {clusters} clusters", index + len)));
         }
         let bytes = if group.block_uninit() {
             self.initial_block_bitmap(&group)
@@ -305,17 +327,17 @@ impl<D: ReadAt> Filesystem<D> {
             bytes
         };
         // What the layout needs must be in use, or allocation would hand out metadata.
-        for (index, len) in metadata {
+        for &(index, len) in metadata {
             if let Some(free) = (index..index + len).find(|index| !bit(&bytes, *index)) {
-                let block = self.geo.group_start(number) + u64::from(free);
+                let block = self.geo.group_start(number) + u64::from(free) * u64::from(self.geo.cluster_ratio());
                 return Err(corrupt(place(), format!("block {block} holds metadata and is marked free")));
             }
         }
-        let free = count_free(&bytes, blocks);
+        let free = count_free(&bytes, clusters);
         if free != group.free_blocks {
             return Err(corrupt(
                 place(),
-                format!("has {free} free blocks, the descriptor counts {}", group.free_blocks),
+                format!("has {free} free clusters, the descriptor counts {}", group.free_blocks),
             ));
         }
         Ok(bytes)
@@ -364,7 +386,8 @@ impl<D: ReadAt> Filesystem<D> {
         if self.geo.desc_size >= hi_end { sum } else { sum & 0xFFFF }
     }
 
-    /// Blocks of a group that hold metadata, its own or that of its neighbours in the flexible group.
+    /// Clusters of a group that hold metadata, its own or that of its neighbours in the flexible group: index in the
+    /// group, and length.
     pub(crate) fn metadata_inside(&self, number: GroupNr) -> Result<Vec<(u32, u32)>> {
         let own = self.group(number)?;
         let log = u32::from(self.state.sb.s_log_groups_per_flex);
@@ -378,15 +401,26 @@ impl<D: ReadAt> Filesystem<D> {
             ranges.extend(self.placed_in(&self.group(other)?, number));
         }
         ranges.retain(|(_, len)| *len > 0);
-        Ok(ranges)
+        Ok(self.in_clusters(ranges))
     }
 
-    /// Blocks of a group that hold its own metadata: index in the group, and length.
+    /// Ranges of blocks of a group as ranges of clusters, rounded outwards.
+    fn in_clusters(&self, mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+        let ratio = self.geo.cluster_ratio();
+        for (index, len) in &mut ranges {
+            let end = (*index + *len).div_ceil(ratio);
+            *index /= ratio;
+            *len = end - *index;
+        }
+        ranges
+    }
+
+    /// Clusters of a group that hold its own metadata: index in the group, and length.
     fn group_metadata(&self, group: &Group) -> Vec<(u32, u32)> {
         let mut ranges = vec![(0, self.geo.group_overhead(group.number))];
         ranges.extend(self.placed_in(group, group.number));
         ranges.retain(|(_, len)| *len > 0);
-        ranges
+        self.in_clusters(ranges)
     }
 
     /// The bitmaps and inode table of `group`, as far as they lie inside the group `host`.
@@ -411,7 +445,7 @@ impl<D: ReadAt> Filesystem<D> {
         for (index, len) in self.group_metadata(group) {
             (index..index + len).for_each(|index| set_bit(&mut bytes, index, true));
         }
-        pad(&mut bytes, self.geo.group_blocks(group.number));
+        pad(&mut bytes, self.geo.group_clusters(group.number));
         bytes
     }
 

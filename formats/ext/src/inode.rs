@@ -356,7 +356,8 @@ impl Inode {
 
     /// Whether a symbolic link's target is stored in the inode itself.
     pub(crate) fn is_fast_symlink(&self, geo: &Geometry) -> bool {
-        let xattr_sectors = if self.file_acl() != 0 { u64::from(geo.block_size / 512) } else { 0 };
+        let per_block = u64::from(geo.block_size / 512 * geo.cluster_ratio());
+        let xattr_sectors = if self.file_acl() != 0 { per_block } else { 0 };
         self.file_type() == Some(FileType::Symlink)
             && !self.has_flag(flags::EXTENTS | flags::INLINE_DATA | flags::ENCRYPT)
             && self.blocks_512(geo) <= xattr_sectors

@@ -5,6 +5,7 @@ use crate::error::{Error, Result, bad_checksum, corrupt};
 use crate::features::{compat, ro_compat};
 use crate::fs::Filesystem;
 use crate::inode::Inode;
+use crate::map::MAP_END;
 use nomount_block::{ReadAt, WriteAt};
 use std::collections::HashSet;
 
@@ -121,14 +122,9 @@ impl<D: WriteAt> Filesystem<D> {
         if inode.links() == 0 {
             return self.release_inode(inode);
         }
-        let mut map = self.load_map(&inode)?;
         let kept = inode.size().div_ceil(u64::from(self.geo.block_size));
-        for run in map.split_off(kept) {
-            self.free_blocks(run.block, run.len.into())?;
-        }
-        let goal = self.goal_of(ino);
-        if !inode.is_fast_symlink(&self.geo) {
-            self.store_map(&mut inode, &map, goal)?;
+        if self.has_map(&inode) {
+            self.unmap(&mut inode, kept, MAP_END)?;
         }
         self.put_inode(inode)
     }

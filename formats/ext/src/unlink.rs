@@ -5,6 +5,7 @@ use crate::error::{Error, Result, corrupt};
 use crate::fs::Filesystem;
 use crate::geometry::FileBlock;
 use crate::inode::{Inode, flags};
+use crate::map::MAP_END;
 use nomount_block::WriteAt;
 use std::collections::HashSet;
 
@@ -117,16 +118,14 @@ impl<D: WriteAt> Filesystem<D> {
     /// Frees an inode that has no name left, with everything it has: blocks, the map's blocks, attributes. The one
     /// place where an inode ends.
     pub(crate) fn release_inode(&mut self, mut inode: Inode) -> Result<()> {
-        let mut map = self.load_map(&inode)?;
-        let staged = inode.is_dir();
-        for run in map.split_off(0) {
-            self.free_blocks(run.block, run.len.into())?;
-            // Blocks of directories are staged: they must not be written over what may get their place.
-            (run.block..run.block + u64::from(run.len)).filter(|_| staged).for_each(|block| self.forget(block));
-        }
-        for node in map.nodes {
-            self.free_blocks(node, 1)?;
-            self.forget(node);
+        if self.has_map(&inode) {
+            if inode.is_dir() {
+                // Blocks of directories are staged: they must not be written over what may get their place.
+                for run in self.load_map(&inode)?.runs {
+                    (run.block..run.block + u64::from(run.len)).for_each(|block| self.state.staged.remove(block));
+                }
+            }
+            self.unmap(&mut inode, 0, MAP_END)?;
         }
         self.drop_xattr_block(&mut inode)?;
         self.free_inode_number(inode.ino(), inode.is_dir())?;
@@ -134,10 +133,6 @@ impl<D: WriteAt> Filesystem<D> {
         let mut cleared = Inode::new_zeroed(inode.ino(), self.geo.inode_size);
         cleared.base_mut().i_generation.set(inode.base().i_generation.get());
         self.put_inode(cleared)
-    }
-
-    fn forget(&mut self, block: u64) {
-        self.state.staged.remove(block);
     }
 }
 

@@ -52,6 +52,9 @@ fn random_contents(rng: &mut StdRng, size: usize) -> Vec<u8> {
     bytes
 }
 
+/// What a transaction revokes, and what it logs of which block.
+type Logged = (Vec<usize>, Vec<(usize, Vec<u8>)>);
+
 /// A log and what it leaves: for each block of the file the byte it is filled with, where it was replayed.
 fn random_log(image: Memory, form: Form, blocks: &[u64], rng: &mut StdRng) -> (Memory, BTreeMap<usize, Vec<u8>>) {
     let block_size = Filesystem::open(&image, Options::default()).unwrap().geometry().block_size as usize;
@@ -61,7 +64,7 @@ fn random_log(image: Memory, form: Form, blocks: &[u64], rng: &mut StdRng) -> (M
     let mut wanted: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     // What each transaction logs, and what later ones take back: a revocation covers its own transaction, too.
     let count = rng.random_range(1..6);
-    let mut history: Vec<(Vec<usize>, Vec<(usize, Vec<u8>)>)> = Vec::new();
+    let mut history: Vec<Logged> = Vec::new();
     for number in 0..count {
         let last = number + 1 == count;
         let end = match rng.random_range(0..6) {

@@ -44,7 +44,6 @@ impl<D: ReadAt> Filesystem<D> {
         }
         Ok(None)
     }
-
 }
 
 /// Bytes of an inline directory in the block map's place.

@@ -1,9 +1,9 @@
 //! Taking names out of directories, and making them stand for something else.
 
+use super::Place;
 use super::block::{self, RawEntry, Role};
 use super::index::{ROOT_ENTRIES, seal_index};
 use super::insert::DOT;
-use super::Place;
 use crate::error::{Result, corrupt};
 use crate::fs::Filesystem;
 use crate::inode::{FileType, Inode, flags};
@@ -61,7 +61,11 @@ impl<D: WriteAt> Filesystem<D> {
         let block = self.dir_block_nr(dir, 0)?;
         let bytes = self.block_mut(block)?;
         bytes[DOT..DOT + 4].copy_from_slice(&parent.to_le_bytes());
-        if indexed { seal_index(bytes, dir, &geo, ROOT_ENTRIES) } else { block::seal_leaf(bytes, dir, &geo) }
+        if indexed {
+            seal_index(bytes, dir, &geo, ROOT_ENTRIES)
+        } else {
+            block::seal_leaf(bytes, dir, &geo)
+        }
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Block maps of ext2 and ext3: twelve direct pointers, then trees of one, two and three levels
 //! (ext4.rst, "Direct/Indirect Block Addressing").
 
-use super::{FileMap, Mapping, Run};
+use super::{FileMap, Mapping, Run, join};
 use crate::error::{Error, Result, corrupt};
 use crate::fs::Filesystem;
 use crate::geometry::{BlockNr, FileBlock};
@@ -14,6 +14,10 @@ const DIRECT: u64 = 12;
 const LEVELS: usize = 3;
 /// The most pointer blocks of one file that are followed: with 4 KiB blocks they map 4 TiB, all that a map can.
 const MAX_NODES: usize = 1 << 20;
+/// Blocks unmapped at once, so that the list of them stays small.
+const MAX_REMOVED: u64 = 1 << 18;
+/// The first block that a pointer cannot name.
+pub(crate) const BLOCK_MAP_END: BlockNr = 1 << 32;
 
 /// How many file blocks one pointer of each level covers: 1, a, a², a³ for a pointers in a block.
 fn coverage(pointers: u64) -> [u64; LEVELS + 1] {
@@ -132,144 +136,99 @@ impl<D: ReadAt> Filesystem<D> {
     }
 }
 
-impl<D: WriteAt> Filesystem<D> {
-    /// Enters a run into a block map in place, making the pointer blocks that are missing. Returns how many it made.
-    pub(super) fn append_indirect(&mut self, inode: &mut Inode, run: &Run) -> Result<u64> {
-        let covers = coverage(self.pointers_per_block());
-        let mut made = 0;
-        for step in 0..run.len {
-            let (file_block, block) = (u64::from(run.file_block + step), run.block + u64::from(step));
-            let Some((slot, level, start)) = root_of(file_block, &covers) else {
-                let size = u64::from(self.geo.block_size);
-                let max = DIRECT + covers[1] + covers[2] + covers[3];
-                return Err(Error::FileTooLarge {
-                    size: (file_block + 1).saturating_mul(size),
-                    max: max.saturating_mul(size),
-                });
-            };
-            let block = pointer_to(block)?;
-            let mut pointers = inode_pointers(inode);
-            if level == 0 {
-                pointers[slot] = block;
-                LittleEndian::write_u32_into(&pointers, &mut inode.base_mut().i_block);
-                continue;
-            }
-            if pointers[slot] == 0 {
-                pointers[slot] = self.new_pointer_block(run.block)?;
-                made += 1;
-                LittleEndian::write_u32_into(&pointers, &mut inode.base_mut().i_block);
-            }
-            let (mut table, mut offset) = (pointers[slot], file_block - start);
-            for below in (1..level).rev() {
-                let index = (offset / covers[below]) as usize;
-                offset %= covers[below];
-                let mut child = self.pointer_block(inode, table.into())?[index];
-                if child == 0 {
-                    child = self.new_pointer_block(run.block)?;
-                    made += 1;
-                    LittleEndian::write_u32(&mut self.block_mut(table.into())?[index * 4..], child);
-                }
-                table = child;
-            }
-            self.check_block(table.into(), 1, || inode.place())?;
-            LittleEndian::write_u32(&mut self.block_mut(table.into())?[offset as usize * 4..], block);
-        }
-        Ok(made)
-    }
-
-    fn new_pointer_block(&mut self, goal: BlockNr) -> Result<u32> {
-        let block = self.alloc_block(goal)?;
-        self.block_zeroed(block);
-        pointer_to(block)
-    }
-}
-
-/// A block's number as a pointer.
-fn pointer_to(block: BlockNr) -> Result<u32> {
-    let too_far = |_| Error::Limit(format!("block {block} in a block map, which has 32-bit numbers"));
-    u32::try_from(block).map_err(too_far)
-}
-
-/// Hands out the physical block of each file block, in ascending order.
-struct Cursor<'a> {
-    runs: &'a [Run],
-    at: usize,
-}
-
-impl Cursor<'_> {
-    /// The first mapped file block at or after `from`.
-    fn next_mapped(&mut self, from: u64) -> Option<u64> {
-        while let Some(run) = self.runs.get(self.at) {
-            let start = u64::from(run.file_block);
-            if from < start + u64::from(run.len) {
-                return Some(from.max(start));
-            }
-            self.at += 1;
-        }
-        None
-    }
-
-    fn block(&mut self, file_block: u64) -> Option<BlockNr> {
-        if self.next_mapped(file_block)? != file_block {
-            return None;
-        }
-        let run = &self.runs[self.at];
-        Some(run.block + (file_block - u64::from(run.file_block)))
-    }
+/// What is done to a stretch of a block map.
+struct Edit {
+    covers: [u64; LEVELS + 1],
+    from: u64,
+    to: u64,
+    /// The block that file block `from` is mapped to, and those after it; none to unmap.
+    block: Option<BlockNr>,
+    removed: Vec<Run>,
+    /// How many blocks the map gained.
+    nodes: i64,
 }
 
 impl<D: WriteAt> Filesystem<D> {
-    /// Builds a block map in new blocks and puts its roots into the inode. Returns how many blocks.
-    pub(super) fn store_indirect(&mut self, inode: &mut Inode, runs: &[Run], goal: BlockNr) -> Result<u64> {
-        let covers = coverage(self.pointers_per_block());
-        let max = DIRECT + covers[1] + covers[2] + covers[3];
-        if let Some(last) = runs.last() {
-            let end = u64::from(last.file_block) + u64::from(last.len);
-            if end > max {
-                let size = u64::from(self.geo.block_size);
-                return Err(Error::FileTooLarge { size: end.saturating_mul(size), max: max.saturating_mul(size) });
-            }
-        }
-        if runs.iter().any(|run| run.unwritten) {
+    /// Maps a hole. Returns how many blocks the map gained.
+    pub(super) fn insert_pointers(&mut self, inode: &mut Inode, run: Run) -> Result<i64> {
+        if run.unwritten {
             return Err(Error::Invalid("a block map cannot hold unwritten blocks".into()));
         }
-        let mut cursor = Cursor { runs, at: 0 };
-        let mut roots = [0u32; 15];
-        let mut nodes = 0;
+        let from = u64::from(run.file_block);
+        let edit = self.edit_pointers(inode, from, from + u64::from(run.len), Some(run.block))?;
+        match edit.removed.first() {
+            None => Ok(edit.nodes),
+            Some(run) => Err(corrupt(inode.place(), format!("file block {} was a hole before", run.file_block))),
+        }
+    }
+
+    /// Unmaps file blocks from `from` to `to`, or to where the returned number says. Returns what was there, that
+    /// number, and how many blocks the map gained.
+    pub(super) fn remove_pointers(&mut self, inode: &mut Inode, from: u64, to: u64) -> Result<(Vec<Run>, u64, i64)> {
+        let next = to.min(from + MAX_REMOVED);
+        let edit = self.edit_pointers(inode, from, next, None)?;
+        Ok((edit.removed, next, edit.nodes))
+    }
+
+    fn edit_pointers(&mut self, inode: &mut Inode, from: u64, to: u64, block: Option<BlockNr>) -> Result<Edit> {
+        let covers = coverage(self.pointers_per_block());
+        let mut edit = Edit { covers, from, to, block, removed: Vec::new(), nodes: 0 };
+        let mut roots = inode_pointers(inode);
         let mut start = 0;
         for (slot, root) in roots.iter_mut().enumerate() {
             let level = slot.saturating_sub(DIRECT as usize - 1);
-            *root = self.store_pointer(&mut cursor, level, start, &covers, goal, &mut nodes)?;
+            *root = self.edit_pointer(inode, *root, level, start, &mut edit)?;
             start += covers[level];
         }
+        if block.is_some() && to > start {
+            let size = u64::from(self.geo.block_size);
+            return Err(Error::FileTooLarge { size: to.saturating_mul(size), max: start * size });
+        }
         LittleEndian::write_u32_into(&roots, &mut inode.base_mut().i_block);
-        Ok(nodes)
+        join(&mut edit.removed);
+        Ok(edit)
     }
 
-    fn store_pointer(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        level: usize,
-        start: u64,
-        covers: &[u64; LEVELS + 1],
-        goal: BlockNr,
-        nodes: &mut u64,
-    ) -> Result<u32> {
-        if level == 0 {
-            return pointer_to(cursor.block(start).unwrap_or(0));
+    /// Changes what one pointer, which covers the file from block `start` on, leads to. Returns its new value.
+    fn edit_pointer(&mut self, inode: &Inode, pointer: u32, level: usize, start: u64, edit: &mut Edit) -> Result<u32> {
+        let (from, to) = (edit.from.max(start), edit.to.min(start + edit.covers[level]));
+        if from >= to || (pointer == 0 && edit.block.is_none()) {
+            return Ok(pointer);
         }
-        if cursor.next_mapped(start).is_none_or(|next| next >= start + covers[level]) {
+        let too_far = |block| Error::Limit(format!("block {block} in a block map, which has 32-bit numbers"));
+        if level == 0 {
+            if pointer != 0 {
+                let file_block = FileBlock::try_from(start)
+                    .map_err(|_| corrupt(inode.place(), format!("maps file block {start}, beyond 32 bits")))?;
+                edit.removed.push(Run { file_block, block: pointer.into(), len: 1, unwritten: false });
+            }
+            let block = edit.block.map_or(0, |block| block + (start - edit.from));
+            return u32::try_from(block).map_err(|_| too_far(block));
+        }
+        let (block, mut pointers) = if pointer == 0 {
+            let (block, _) = self.alloc_run_below(self.goal_of(inode.ino()), 1, BLOCK_MAP_END)?;
+            self.block_zeroed(block);
+            edit.nodes += 1;
+            (block, vec![0; self.pointers_per_block() as usize])
+        } else {
+            (pointer.into(), self.pointer_block(inode, pointer.into())?)
+        };
+        let below = edit.covers[level - 1];
+        let touched = ((from - start) / below) as usize..=((to - 1 - start) / below) as usize;
+        let mut changed = false;
+        for index in touched {
+            let child = self.edit_pointer(inode, pointers[index], level - 1, start + index as u64 * below, edit)?;
+            changed |= child != pointers[index];
+            pointers[index] = child;
+        }
+        if pointers.iter().all(|pointer| *pointer == 0) {
+            self.free_node(block)?;
+            edit.nodes -= 1;
             return Ok(0);
         }
-        let block = self.alloc_block(goal)?;
-        let number = pointer_to(block)?;
-        *nodes += 1;
-        let mut pointers = vec![0; self.pointers_per_block() as usize];
-        for (index, pointer) in pointers.iter_mut().enumerate() {
-            let at = start + index as u64 * covers[level - 1];
-            *pointer = self.store_pointer(cursor, level - 1, at, covers, goal, nodes)?;
+        if changed {
+            LittleEndian::write_u32_into(&pointers, self.block_mut(block)?);
         }
-        LittleEndian::write_u32_into(&pointers, self.block_zeroed(block));
-        Ok(number)
+        u32::try_from(block).map_err(|_| too_far(block))
     }
 }

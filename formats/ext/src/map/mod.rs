@@ -1,14 +1,16 @@
 //! Where the blocks of a file are: extent trees and block maps behind one face.
 
-mod append;
+mod edit;
 mod extent;
 mod indirect;
+
+pub(crate) use edit::MAP_END;
 
 use crate::error::{Error, Result, corrupt};
 use crate::fs::Filesystem;
 use crate::geometry::{BlockNr, FileBlock};
 use crate::inode::{FileType, Inode, flags};
-use nomount_block::{ReadAt, WriteAt};
+use nomount_block::ReadAt;
 
 /// The most runs of one file that are held in memory at once (24 bytes each).
 const MAX_RUNS: usize = 1 << 21;
@@ -68,37 +70,51 @@ impl FileMap {
 
     /// Cuts everything from file block `from` on and returns it.
     pub fn split_off(&mut self, from: u64) -> Vec<Run> {
-        let mut cut = Vec::new();
-        while let Some(last) = self.runs.last().copied() {
-            let start = u64::from(last.file_block);
-            if start + u64::from(last.len) <= from {
-                break;
-            }
-            self.runs.pop();
-            let keep = from.saturating_sub(start) as u32;
-            if keep > 0 {
-                self.runs.push(Run { len: keep, ..last });
-            }
-            let skip = u64::from(keep);
-            cut.push(Run {
-                file_block: last.file_block + keep,
-                block: last.block + skip,
-                len: last.len - keep,
-                ..last
-            });
-        }
-        cut.reverse();
-        cut
+        let cut_off = self.runs.iter().filter_map(|run| cut(run, from, u64::MAX)).collect();
+        self.runs = self.runs.iter().filter_map(|run| cut(run, 0, from)).collect();
+        cut_off
     }
 }
 
-/// Whether an inode has blocks of contents.
-fn has_map(inode: &Inode) -> bool {
-    matches!(inode.file_type(), Some(FileType::Regular | FileType::Directory | FileType::Symlink))
-        && !inode.has_flag(flags::INLINE_DATA)
+/// The part of a run that is in file blocks `from..to`.
+pub(crate) fn cut(run: &Run, from: u64, to: u64) -> Option<Run> {
+    let first = u64::from(run.file_block);
+    let (start, end) = (from.max(first), to.min(first + u64::from(run.len)));
+    let skip = start.saturating_sub(first);
+    // Both fit: they are inside the run.
+    let part = |skip: u64| Run {
+        file_block: run.file_block + skip as u32,
+        block: run.block + skip,
+        len: (end - start) as u32,
+        unwritten: run.unwritten,
+    };
+    (start < end).then(|| part(skip))
+}
+
+/// Joins ascending runs where they touch.
+fn join(runs: &mut Vec<Run>) {
+    runs.dedup_by(|run, last| {
+        let touching = u64::from(last.file_block) + u64::from(last.len) == u64::from(run.file_block)
+            && last.block + u64::from(last.len) == run.block
+            && last.unwritten == run.unwritten;
+        match last.len.checked_add(run.len).filter(|_| touching) {
+            Some(len) => {
+                last.len = len;
+                true
+            }
+            None => false,
+        }
+    });
 }
 
 impl<D: ReadAt> Filesystem<D> {
+    /// Whether an inode's contents are in blocks.
+    pub(crate) fn has_map(&self, inode: &Inode) -> bool {
+        matches!(inode.file_type(), Some(FileType::Regular | FileType::Directory | FileType::Symlink))
+            && !inode.has_flag(flags::INLINE_DATA)
+            && !inode.is_fast_symlink(&self.geo)
+    }
+
     /// Where file block `file_block` is, and how far the answer holds.
     pub(crate) fn map_block(&self, inode: &Inode, file_block: FileBlock) -> Result<Mapping> {
         if inode.has_flag(flags::EXTENTS) {
@@ -122,7 +138,7 @@ impl<D: ReadAt> Filesystem<D> {
     /// The whole map of a file, verified.
     pub(crate) fn load_map(&self, inode: &Inode) -> Result<FileMap> {
         let mut map = FileMap::default();
-        if !has_map(inode) || inode.is_fast_symlink(&self.geo) {
+        if !self.has_map(inode) {
             return Ok(map);
         }
         if inode.has_flag(flags::EXTENTS) {
@@ -133,6 +149,40 @@ impl<D: ReadAt> Filesystem<D> {
         Ok(map)
     }
 
+    /// Where the cluster of `file_block` begins in the filesystem, when any of its blocks is mapped: the others have
+    /// their places in it. Without bigalloc, that is the block itself.
+    pub(crate) fn cluster_of(&self, inode: &Inode, file_block: u64) -> Result<Option<BlockNr>> {
+        let ratio = u64::from(self.geo.cluster_ratio());
+        let end = (file_block / ratio + 1) * ratio;
+        let mut at = end - ratio;
+        while at < end {
+            let Ok(number) = FileBlock::try_from(at) else { break };
+            let mapping = self.map_block(inode, number)?;
+            if let Some(block) = mapping.block {
+                if block % ratio != at % ratio {
+                    let detail = format!("file block {at} is at another place of its cluster than block {block}");
+                    return Err(corrupt(inode.place(), detail));
+                }
+                return Ok(Some(self.geo.cluster_start(block)));
+            }
+            at += mapping.len;
+        }
+        Ok(None)
+    }
+
+    /// How many clusters of a file runs touch.
+    pub(crate) fn clusters_of(&self, runs: &[Run]) -> u64 {
+        let ratio = u64::from(self.geo.cluster_ratio());
+        let mut end = 0;
+        let mut count = 0;
+        for run in runs {
+            let first = (u64::from(run.file_block) / ratio).max(end);
+            end = (u64::from(run.file_block) + u64::from(run.len)).div_ceil(ratio);
+            count += end - first;
+        }
+        count
+    }
+
     /// The number of the block that holds block `file_block` of a directory: directories have no holes.
     pub(crate) fn dir_block_nr(&self, inode: &Inode, file_block: FileBlock) -> Result<BlockNr> {
         let mapping = self.map_block(inode, file_block)?;
@@ -140,24 +190,5 @@ impl<D: ReadAt> Filesystem<D> {
             Some(block) => Ok(block),
             None => Err(corrupt(inode.place(), format!("directory block {file_block} is a hole"))),
         }
-    }
-}
-
-impl<D: WriteAt> Filesystem<D> {
-    /// Writes a file's map anew: its nodes go to new blocks, the old ones are freed, and the inode's block count
-    /// follows.
-    pub(crate) fn store_map(&mut self, inode: &mut Inode, map: &FileMap, goal: BlockNr) -> Result<()> {
-        for &node in &map.nodes {
-            self.free_blocks(node, 1)?;
-            self.state.staged.remove(node);
-        }
-        let nodes = if inode.has_flag(flags::EXTENTS) {
-            self.store_extents(inode, &map.runs, goal)?
-        } else {
-            self.store_indirect(inode, &map.runs, goal)?
-        };
-        let contents: u64 = map.runs.iter().map(|run| u64::from(run.len)).sum();
-        let xattr = u64::from(inode.file_acl() != 0);
-        inode.set_blocks(&self.geo, contents + nodes + xattr)
     }
 }

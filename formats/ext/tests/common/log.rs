@@ -161,7 +161,9 @@ impl Log {
         }
         if end != End::NoCommit {
             let mut bytes = self.block(COMMIT);
-            bytes[0x30..0x38].copy_from_slice(&(1_700_000_000 + u64::from(self.sequence.wrapping_sub(self.first_sequence))).to_be_bytes());
+            bytes[0x30..0x38].copy_from_slice(
+                &(1_700_000_000 + u64::from(self.sequence.wrapping_sub(self.first_sequence))).to_be_bytes(),
+            );
             if self.form.sums != Sums::None {
                 let sum = crc(self.seed, &bytes);
                 put(&mut bytes, 0x10, if end == End::BadCommit { !sum } else { sum });
