@@ -136,7 +136,7 @@ impl<D: WriteAt> Filesystem<D> {
         for node in map.nodes {
             self.free_blocks(node, 1)?;
         }
-        self.drop_xattr_block(&mut inode)?;
+        self.release_xattrs(&mut inode)?;
         self.free_inode_number(ino, inode.is_dir())?;
         // A small i_dtime would read as a link of the orphan list: the inode is cleared as a whole instead.
         let mut cleared = Inode::new_zeroed(ino, self.geo.inode_size);

@@ -156,7 +156,7 @@ impl<D: WriteAt> Filesystem<D> {
             self.store_indirect(inode, &map.runs, goal)?
         };
         let contents: u64 = map.runs.iter().map(|run| u64::from(run.len)).sum();
-        let xattr = u64::from(inode.file_acl() != 0);
+        let xattr = self.xattr_blocks(inode)?;
         inode.set_blocks(&self.geo, contents + nodes + xattr)
     }
 }
