@@ -47,7 +47,7 @@ fn attrs(attr: SetAttr) -> Result<Attrs> {
         mode => mode.map(|mode| mode as u16),
     };
     let (atime, mtime) = (attr.atime.map(ext_time), attr.mtime.map(ext_time));
-    Ok(Attrs { mode, uid: attr.uid, gid: attr.gid, atime, mtime })
+    Ok(Attrs { mode, uid: attr.uid, gid: attr.gid, atime, mtime, ..Attrs::default() })
 }
 
 impl<D: WriteAt> ExtTree<D> {

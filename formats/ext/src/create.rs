@@ -7,6 +7,7 @@ use crate::file::FAST_SYMLINK;
 use crate::fs::Filesystem;
 use crate::inode::{FileType, Inode, flags};
 use crate::map::FileMap;
+use crate::raw::InodeExtra;
 use crate::time::Time;
 use nomount_block::WriteAt;
 
@@ -60,6 +61,32 @@ pub struct Attrs {
     pub atime: Option<Time>,
     /// Last change of contents.
     pub mtime: Option<Time>,
+    /// Project (feature project). A new inode takes its directory's where that has PROJINHERIT, else 0.
+    pub project: Option<u32>,
+    /// `i_flags`, of which those that a user may change are given or taken: immutable (0x10), append-only (0x20),
+    /// nodump (0x40), noatime (0x80), PROJINHERIT (0x2000_0000) and the like. The others must be as they are, or 0.
+    pub flags: Option<u32>,
+}
+
+impl Attrs {
+    /// Whether anything but flags is to be changed.
+    fn beyond_flags(&self) -> bool {
+        *self != Self { flags: self.flags, ..Self::default() }
+    }
+}
+
+/// `i_flags` after setting those of `wanted` that a user may change.
+fn changed_flags(file_type: FileType, old: u32, wanted: u32) -> Result<u32> {
+    let possible = match file_type {
+        FileType::Directory => flags::SETTABLE,
+        FileType::Regular => flags::SETTABLE & !flags::DIR_ONLY,
+        _ => flags::OTHER_KEPT,
+    };
+    let other = wanted & !possible & !old;
+    if other != 0 {
+        return Err(Error::Invalid(format!("flags {other:#x} cannot be given to it")));
+    }
+    Ok(old & !flags::SETTABLE | wanted & possible)
 }
 
 impl<D: WriteAt> Filesystem<D> {
@@ -95,6 +122,7 @@ impl<D: WriteAt> Filesystem<D> {
         let dir = self.dir_inode(parent)?;
         self.refuse_adding(&dir)?;
         crate::dir::check_name(name)?;
+        self.check_new_attrs(new.file_type(), attrs)?;
         if self.lookup_in(&dir, name)?.is_some() {
             return Err(Error::Exists);
         }
@@ -151,14 +179,17 @@ impl<D: WriteAt> Filesystem<D> {
             FileType::Regular => flags::INHERITED & !flags::DIR_ONLY,
             _ => flags::INHERITED & flags::OTHER_KEPT,
         };
-        inode.base_mut().i_flags.set(dir.flags() & kept);
-        self.state.new_inodes += 1;
-        let generation = crc32c(self.options.seed, &[ino.to_le_bytes(), self.state.new_inodes.to_le_bytes()].concat());
+        let inherited = dir.flags() & kept;
+        let flags_now = attrs.flags.map(|wanted| changed_flags(file_type, inherited & !flags::SETTABLE, wanted));
+        inode.base_mut().i_flags.set(flags_now.and_then(Result::ok).unwrap_or(inherited));
+        let generation = self.new_generation(ino);
         inode.base_mut().i_generation.set(generation);
         let extra = self.extra_isize();
         if let Some(fields) = inode.extra_mut() {
             fields.i_extra_isize.set(extra);
         }
+        let inherits = self.geo.features.ro_compat(ro_compat::PROJECT) && dir.has_flag(flags::PROJINHERIT);
+        inode.set_project(attrs.project.unwrap_or(if inherits { dir.project() } else { 0 }));
         let extents = self.geo.features.incompat(incompat::EXTENTS);
         inode.set_flag(flags::EXTENTS, extents && matches!(file_type, FileType::Regular | FileType::Directory));
         let now = self.options.now;
@@ -169,8 +200,14 @@ impl<D: WriteAt> Filesystem<D> {
         inode
     }
 
+    /// The generation number of a new inode.
+    pub(crate) fn new_generation(&mut self, ino: u32) -> u32 {
+        self.state.new_inodes += 1;
+        crc32c(self.options.seed, &[ino.to_le_bytes(), self.state.new_inodes.to_le_bytes()].concat())
+    }
+
     /// How many bytes of a new inode after the first 128 are for fixed fields.
-    fn extra_isize(&self) -> u16 {
+    pub(crate) fn extra_isize(&self) -> u16 {
         const FIELDS: u16 = 32;
         let room = self.geo.inode_size - 128;
         let wanted = if self.geo.features.ro_compat(ro_compat::EXTRA_ISIZE) {
@@ -206,24 +243,71 @@ impl<D: WriteAt> Filesystem<D> {
         Ok(())
     }
 
-    /// Changes attributes.
+    /// Fails for attributes that a new inode cannot have.
+    fn check_new_attrs(&self, file_type: FileType, attrs: Attrs) -> Result<()> {
+        if attrs.project.is_some() {
+            self.check_project(128 + usize::from(self.extra_isize()))?;
+        }
+        attrs.flags.map_or(Ok(()), |wanted| changed_flags(file_type, 0, wanted).map(drop))
+    }
+
+    /// Fails where an inode, of which `used` bytes are in use, has no place for a project.
+    fn check_project(&self, used: usize) -> Result<()> {
+        if !self.geo.features.ro_compat(ro_compat::PROJECT) {
+            return Err(Error::Unsupported("project ids need feature project".into()));
+        }
+        if used < 128 + size_of::<InodeExtra>() {
+            return Err(Error::Unsupported("project ids need larger inodes".into()));
+        }
+        Ok(())
+    }
+
+    /// Changes attributes. Of a list for access the mask follows the mode's permission bits. What is immutable or
+    /// append-only allows no change but of its flags; a call that takes that flag away may change the rest as well.
     pub fn set_attrs(&mut self, ino: u32, attrs: Attrs) -> Result<()> {
         let mut inode = self.live_inode(ino)?;
-        self.refuse_protected(&inode)?;
-        if let Some(mode) = attrs.mode {
-            let mode = inode.mode() & !0o7777 | mode & 0o7777;
-            inode.base_mut().i_mode.set(mode);
+        let old_flags = inode.flags();
+        if let Some(wanted) = attrs.flags {
+            let file_type = inode.file_type().expect("a live inode has a type");
+            let flags = changed_flags(file_type, old_flags, wanted)?;
+            inode.base_mut().i_flags.set(flags);
         }
-        let (uid, gid) = (attrs.uid.unwrap_or(inode.uid()), attrs.gid.unwrap_or(inode.gid()));
-        inode.set_owner(uid, gid);
-        if let Some(time) = attrs.atime {
-            inode.set_atime(time);
+        let guards = flags::IMMUTABLE | flags::APPEND;
+        let kept = if attrs.beyond_flags() || attrs.flags.is_none() { old_flags & inode.flags() & guards } else { 0 };
+        let mut probe = inode.clone();
+        probe.base_mut().i_flags.set(inode.flags() & !guards | kept);
+        self.refuse_protected(&probe)?;
+        if attrs.project.is_some() {
+            self.check_project(128 + inode.extra_isize())?;
         }
-        if let Some(time) = attrs.mtime {
-            inode.set_mtime(time);
-        }
-        let now = self.options.now;
-        inode.set_ctime(now);
-        self.changing(|fs| fs.put_inode(inode))
+        let list = match attrs.mode {
+            Some(mode) => self.plan_acl_mode(&inode, mode)?,
+            None => None,
+        };
+        self.changing(|fs| {
+            if let Some(plan) = list {
+                fs.apply_xattr(&mut inode, plan)?;
+                // The list is paid for by the old owner, and goes to the new one with the rest.
+                fs.put_inode(inode.clone())?;
+            }
+            if let Some(mode) = attrs.mode {
+                let mode = inode.mode() & !0o7777 | mode & 0o7777;
+                inode.base_mut().i_mode.set(mode);
+            }
+            let (uid, gid) = (attrs.uid.unwrap_or(inode.uid()), attrs.gid.unwrap_or(inode.gid()));
+            inode.set_owner(uid, gid);
+            if let Some(project) = attrs.project {
+                inode.set_project(project);
+            }
+            if let Some(time) = attrs.atime {
+                inode.set_atime(time);
+            }
+            if let Some(time) = attrs.mtime {
+                inode.set_mtime(time);
+            }
+            let now = fs.options.now;
+            inode.set_ctime(now);
+            fs.put_inode(inode)
+        })
     }
 }

@@ -5,7 +5,7 @@ use crate::fs::Filesystem;
 use crate::geometry::{BlockNr, FileBlock};
 use crate::inode::{FileType, Inode, flags};
 use crate::map::{FileMap, Run};
-use crate::raw::XattrEntry;
+use crate::xattr::is_inline_data;
 use nomount_block::{ReadAt, WriteAt};
 
 /// Longest target that fits the inode itself, without a NUL.
@@ -86,17 +86,13 @@ impl<D: ReadAt> Filesystem<D> {
 
     /// The two places of inline contents: the 60 bytes of the inode, and the value of `system.data`.
     pub(crate) fn inline_parts(&self, inode: &Inode) -> Result<([u8; 60], Vec<u8>)> {
-        const SYSTEM: u8 = 7;
-        let found = self.inode_xattrs(inode)?.into_iter().find(|(entry, name, _)| is_system_data(entry, name, SYSTEM));
+        let found =
+            self.inode_xattrs(inode)?.into_iter().find(|(entry, name, _)| is_inline_data(entry.e_name_index, name));
         match found {
             Some((_, _, value)) => Ok((inode.base().i_block, value)),
             None => Err(corrupt(inode.place(), "inline contents without system.data")),
         }
     }
-}
-
-fn is_system_data(entry: &XattrEntry, name: &[u8], system: u8) -> bool {
-    entry.e_name_index == system && name == b"data"
 }
 
 impl<D: WriteAt> Filesystem<D> {

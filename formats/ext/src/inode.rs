@@ -2,7 +2,7 @@
 
 use crate::checksum::crc32c;
 use crate::error::{Error, Result, bad_checksum, corrupt};
-use crate::features::ro_compat;
+use crate::features::{incompat, ro_compat};
 use crate::fs::Filesystem;
 use crate::geometry::{BlockNr, Geometry};
 use crate::raw::{InodeBase, InodeExtra};
@@ -20,21 +20,25 @@ const BASE_LEN: usize = 128;
 pub(crate) mod flags {
     pub const IMMUTABLE: u32 = 0x10;
     pub const APPEND: u32 = 0x20;
+    pub const NODUMP: u32 = 0x40;
+    pub const NOATIME: u32 = 0x80;
     pub const ENCRYPT: u32 = 0x800;
     pub const INDEX: u32 = 0x1000;
     pub const HUGE_FILE: u32 = 0x4_0000;
     pub const EXTENTS: u32 = 0x8_0000;
     pub const VERITY: u32 = 0x10_0000;
+    pub const EA_INODE: u32 = 0x20_0000;
     pub const INLINE_DATA: u32 = 0x1000_0000;
     pub const CASEFOLD: u32 = 0x4000_0000;
-    const NODUMP: u32 = 0x40;
-    const NOATIME: u32 = 0x80;
     const DIRSYNC: u32 = 0x1_0000;
     pub const TOPDIR: u32 = 0x2_0000;
     pub const PROJINHERIT: u32 = 0x2000_0000;
     /// What a new inode takes from its directory (EXT4_FL_INHERITED): besides these SECRM, UNRM, COMPR, SYNC, NOCOMPR,
     /// JOURNAL_DATA, NOTAIL and DAX.
     pub const INHERITED: u32 = NODUMP | NOATIME | DIRSYNC | PROJINHERIT | CASEFOLD | 0x200_C40F;
+    /// What a caller may give or take (as EXT4_FL_USER_MODIFIABLE, without what changes how contents are stored): also
+    /// SECRM, UNRM, SYNC, JOURNAL_DATA, NOTAIL and DAX.
+    pub const SETTABLE: u32 = IMMUTABLE | APPEND | NODUMP | NOATIME | DIRSYNC | TOPDIR | PROJINHERIT | 0x200_C00B;
     /// Of these, what means something only for directories.
     pub const DIR_ONLY: u32 = DIRSYNC | TOPDIR | CASEFOLD | PROJINHERIT;
     /// Of these, what means something for what is neither a file nor a directory.
@@ -209,6 +213,14 @@ impl Inode {
         self.has_extra(32)
     }
 
+    pub(crate) fn set_project(&mut self, project: u32) {
+        if self.has_project()
+            && let Some(fields) = self.extra_mut()
+        {
+            fields.i_projid.set(project);
+        }
+    }
+
     /// `i_flags`.
     pub fn flags(&self) -> u32 {
         self.base().i_flags.get()
@@ -356,6 +368,12 @@ impl Inode {
 
     /// Whether a symbolic link's target is stored in the inode itself.
     pub(crate) fn is_fast_symlink(&self, geo: &Geometry) -> bool {
+        // Attributes in inodes of their own are counted too, so that the count tells nothing.
+        if geo.features.incompat(incompat::EA_INODE) {
+            return self.file_type() == Some(FileType::Symlink)
+                && !self.has_flag(flags::EXTENTS | flags::INLINE_DATA | flags::ENCRYPT)
+                && self.size() < 60;
+        }
         let per_block = u64::from(geo.block_size / 512 * geo.cluster_ratio());
         let xattr_sectors = if self.file_acl() != 0 { per_block } else { 0 };
         self.file_type() == Some(FileType::Symlink)

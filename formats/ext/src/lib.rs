@@ -44,3 +44,4 @@ pub use info::Info;
 pub use inode::{FileType, Inode, ROOT_INO};
 pub use map::Run;
 pub use time::Time;
+pub use xattr::{acl_to_api, acl_to_disk};

@@ -127,7 +127,7 @@ impl<D: WriteAt> Filesystem<D> {
             }
             self.unmap(&mut inode, 0, MAP_END)?;
         }
-        self.drop_xattr_block(&mut inode)?;
+        self.release_xattrs(&mut inode)?;
         self.free_inode_number(inode.ino(), inode.is_dir())?;
         // A small time of deletion would read as a link of the orphan list: the inode is cleared as a whole instead.
         let mut cleared = Inode::new_zeroed(inode.ino(), self.geo.inode_size);

@@ -135,7 +135,7 @@ impl<D: WriteAt> Filesystem<D> {
             self.free_node(node)?;
         }
         inode.base_mut().i_block.fill(0);
-        let xattr = u64::from(inode.file_acl() != 0) * u64::from(self.geo.cluster_ratio());
+        let xattr = self.xattr_blocks(inode)?;
         inode.set_blocks(&self.geo, xattr + self.clusters_of(&map.runs) * u64::from(self.geo.cluster_ratio()))?;
         if inode.has_flag(flags::EXTENTS) {
             let nodes = self.store_extents(inode, &map.runs, goal)?;

@@ -190,7 +190,7 @@ impl Debugfs<'_> {
         // Long values are left out of `stat`.
         let long: Vec<(u32, String)> =
             stats.iter().flat_map(|(inode, s)| s.long_xattrs.iter().map(|name| (*inode, name.clone()))).collect();
-        let commands: Vec<String> = long.iter().map(|(inode, name)| format!("ea_get -x <{inode}> {name}")).collect();
+        let commands: Vec<String> = long.iter().map(|(inode, name)| format!("ea_get -rx <{inode}> {name}")).collect();
         for ((inode, name), section) in long.into_iter().zip(self.run(&commands)) {
             let value = parse::ea_value(&section).unwrap_or_else(|e| panic!("inode {inode}, {name}: {e}"));
             stats.get_mut(&inode).expect("listed above").entry.xattrs.insert(name, value);
