@@ -296,7 +296,8 @@ impl<D: WriteAt> Filesystem<D> {
         if needed > room {
             return Err(Error::XattrSpace { needed, room });
         }
-        let per_block = u64::from(self.geo.block_size / 512);
+        // A whole cluster goes with the block.
+        let per_block = u64::from(self.geo.block_size / 512 * self.geo.cluster_ratio());
         let sectors = inode.blocks_512(&self.geo);
         let mut blocks = sectors / per_block;
         if let Some((block, header)) = old {
