@@ -321,7 +321,7 @@ impl<D: WriteAt> Filesystem<D> {
             inode.set_file_acl(block);
             blocks += 1;
         }
-        inode.set_blocks(&self.geo, blocks)
+        inode.set_blocks(&self.geo, blocks * u64::from(self.geo.cluster_ratio()))
     }
 
     fn seal_xattr_block(&mut self, block: BlockNr) -> Result<()> {

@@ -102,6 +102,7 @@ pub const WRITABLE: &[&str] = &[
     "ext4-i128-csum",
     "fast_commit",
     "stable_inodes",
+    "bigalloc",
 ];
 
 /// Images whose log must be replayed, in each form, and one with orphans.
@@ -111,7 +112,6 @@ pub const DIRTY: &[&str] = &["dirty-ext3", "dirty-32bit", "dirty-csum2", "dirty-
 pub const NOT_WRITTEN: &[(&str, &str)] = &[
     ("meta-bg", "meta_bg"),
     ("sparse-super2", "sparse_super2"),
-    ("inline-data", "inline_data"),
     ("ea-inode", "ea_inode"),
     ("large-dir", "large_dir"),
     ("mmp", "mmp"),
@@ -120,7 +120,6 @@ pub const NOT_WRITTEN: &[(&str, &str)] = &[
     ("casefold", "casefold"),
     ("encrypt", "encrypt"),
     ("verity", "verity"),
-    ("bigalloc", "bigalloc"),
     ("unknown-ro-compat", "FEATURE_R31"),
     ("read-only", "read-only"),
 ];
