@@ -6,7 +6,6 @@ use crate::features::{incompat, ro_compat};
 use crate::file::FAST_SYMLINK;
 use crate::fs::Filesystem;
 use crate::inode::{FileType, Inode, flags};
-use crate::map::FileMap;
 use crate::raw::InodeExtra;
 use crate::time::Time;
 use nomount_block::WriteAt;
@@ -109,9 +108,10 @@ impl<D: WriteAt> Filesystem<D> {
             (flags::VERITY, "is protected by fs-verity"),
             (flags::ENCRYPT, "is encrypted"),
             (flags::CASEFOLD, "is case-folded"),
-            (flags::INLINE_DATA, "is stored inline"),
+            (flags::INLINE_DATA, "is a directory stored inline"),
         ];
-        match known.iter().find(|(flag, _)| inode.has_flag(*flag)) {
+        let stands = |flag: u32| inode.has_flag(flag) && (flag != flags::INLINE_DATA || inode.is_dir());
+        match known.iter().find(|(flag, _)| stands(*flag)) {
             Some((_, why)) => Err(Error::ReadOnly(format!("{} {why}", inode.place()))),
             None => Ok(()),
         }
@@ -141,10 +141,10 @@ impl<D: WriteAt> Filesystem<D> {
         let ino = self.alloc_inode(dir.ino(), file_type == FileType::Directory)?;
         let mut inode = self.fresh_inode(ino, &dir, file_type, attrs);
         match new {
-            New::File => self.store_map(&mut inode, &FileMap::default(), 0)?,
+            New::File => self.init_map(&mut inode)?,
             New::Dir => {
                 if !self.init_inline_dir(&mut inode, dir.ino())? {
-                    self.store_map(&mut inode, &FileMap::default(), 0)?;
+                    self.init_map(&mut inode)?;
                     self.init_dir(&mut inode, dir.ino())?;
                 }
                 self.count_subdir(&mut dir);
@@ -233,11 +233,8 @@ impl<D: WriteAt> Filesystem<D> {
             inode.base_mut().i_block[..target.len()].copy_from_slice(target);
         } else {
             inode.set_flag(flags::EXTENTS, self.geo.features.incompat(incompat::EXTENTS));
-            let mut map = FileMap::default();
-            let terminated = [target, b"\0"].concat();
-            self.replace_tail(inode, &mut map, 0, &terminated)?;
-            let goal = map.runs[0].block;
-            self.store_map(inode, &map, goal)?;
+            self.init_map(inode)?;
+            self.put(inode, 0, &[target, b"\0"].concat())?;
         }
         inode.set_size(target.len() as u64);
         Ok(())

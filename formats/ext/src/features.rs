@@ -130,7 +130,8 @@ const WRITE_INCOMPAT: u32 = incompat::FILETYPE
     | incompat::EXTENTS
     | incompat::BIT64
     | incompat::FLEX_BG
-    | incompat::CSUM_SEED;
+    | incompat::CSUM_SEED
+    | incompat::INLINE_DATA;
 
 /// Read-only-compatible features with which a filesystem is written.
 const WRITE_RO_COMPAT: u32 = ro_compat::SPARSE_SUPER
@@ -139,6 +140,7 @@ const WRITE_RO_COMPAT: u32 = ro_compat::SPARSE_SUPER
     | ro_compat::GDT_CSUM
     | ro_compat::DIR_NLINK
     | ro_compat::EXTRA_ISIZE
+    | ro_compat::BIGALLOC
     | ro_compat::METADATA_CSUM
     | ro_compat::ORPHAN_PRESENT;
 

@@ -18,6 +18,7 @@ mod fs;
 mod geometry;
 mod group;
 mod info;
+mod inline;
 mod inode;
 mod journal;
 mod link;

@@ -4,7 +4,7 @@ use crate::checksum::crc32c;
 use crate::error::{Error, Result, bad_checksum, corrupt};
 use crate::features::{compat, ro_compat};
 use crate::fs::Filesystem;
-use crate::inode::Inode;
+use crate::inode::{FileType, Inode};
 use crate::map::MAP_END;
 use nomount_block::{ReadAt, WriteAt};
 use std::collections::HashSet;
@@ -125,6 +125,9 @@ impl<D: WriteAt> Filesystem<D> {
         let kept = inode.size().div_ceil(u64::from(self.geo.block_size));
         if self.has_map(&inode) {
             self.unmap(&mut inode, kept, MAP_END)?;
+            if inode.links() > 0 && inode.file_type() == Some(FileType::Regular) {
+                self.clean_tail(&mut inode)?;
+            }
         }
         self.put_inode(inode)
     }

@@ -7,7 +7,6 @@ use crate::error::{Result, corrupt};
 use crate::features::incompat;
 use crate::fs::Filesystem;
 use crate::inode::{FileType, Inode, flags};
-use crate::map::FileMap;
 use nomount_block::{ReadAt, WriteAt};
 use std::ops::ControlFlow;
 
@@ -89,18 +88,14 @@ impl<D: WriteAt> Filesystem<D> {
     }
 
     /// Moves an inline directory out into a block.
-    pub(super) fn leave_inline(&mut self, dir: &mut Inode) -> Result<()> {
+    pub(super) fn leave_inline_dir(&mut self, dir: &mut Inode) -> Result<()> {
         let mut all = Vec::new();
         self.visit_inline::<()>(dir, |raw| {
             all.push((raw.ino, self.stored_type(raw.file_type), raw.name.to_vec()));
             ControlFlow::Continue(())
         })?;
-        self.set_inode_attr(dir, SYSTEM_DATA, None)?;
-        dir.set_flag(flags::INLINE_DATA, false);
-        dir.set_flag(flags::EXTENTS, self.geo.features.incompat(incompat::EXTENTS));
+        self.leave_inline(dir)?;
         dir.set_size(0);
-        dir.base_mut().i_block.fill(0);
-        self.store_map(dir, &FileMap::default(), 0)?;
         let list: Vec<(u32, u8, &[u8])> = all.iter().map(|(ino, kind, name)| (*ino, *kind, &name[..])).collect();
         self.new_leaf(dir, &list)?;
         Ok(())

@@ -62,7 +62,7 @@ impl<D: WriteAt> Filesystem<D> {
             if self.insert_inline(dir, &entry, file_type)? {
                 return Ok(());
             }
-            self.leave_inline(dir)?;
+            self.leave_inline_dir(dir)?;
         }
         if dir.has_flag(flags::INDEX) {
             if !self.is_indexed(dir) {

@@ -1,7 +1,7 @@
 //! Mapping and unmapping blocks of a file, with the inode's count of them.
 
+use super::Run;
 use super::indirect::BLOCK_MAP_END;
-use super::{FileMap, Run};
 use crate::error::{Result, corrupt};
 use crate::fs::Filesystem;
 use crate::geometry::{BlockNr, FileBlock};
@@ -12,6 +12,15 @@ use nomount_block::WriteAt;
 pub(crate) const MAP_END: u64 = 1 << 32;
 
 impl<D: WriteAt> Filesystem<D> {
+    /// Gives an inode that has no contents the empty map of its kind.
+    pub(crate) fn init_map(&mut self, inode: &mut Inode) -> Result<()> {
+        inode.base_mut().i_block.fill(0);
+        if inode.has_flag(flags::EXTENTS) {
+            self.store_extents(inode, &[], 0)?;
+        }
+        Ok(())
+    }
+
     /// Changes how many blocks an inode counts.
     pub(crate) fn add_blocks(&self, inode: &mut Inode, change: i64) -> Result<()> {
         let blocks = inode.blocks_512(&self.geo) / u64::from(self.geo.block_size / 512);
@@ -126,21 +135,5 @@ impl<D: WriteAt> Filesystem<D> {
             None => None,
         };
         Ok(before.map_or_else(|| self.goal_of(inode.ino()), |block| block + 1))
-    }
-
-    /// Writes a file's map anew: its nodes go to new blocks, the old ones are freed, and the inode's block count
-    /// follows.
-    pub(crate) fn store_map(&mut self, inode: &mut Inode, map: &FileMap, goal: BlockNr) -> Result<()> {
-        for &node in &map.nodes {
-            self.free_node(node)?;
-        }
-        inode.base_mut().i_block.fill(0);
-        let xattr = self.xattr_blocks(inode)?;
-        inode.set_blocks(&self.geo, xattr + self.clusters_of(&map.runs) * u64::from(self.geo.cluster_ratio()))?;
-        if inode.has_flag(flags::EXTENTS) {
-            let nodes = self.store_extents(inode, &map.runs, goal)?;
-            return self.add_blocks(inode, nodes as i64 * i64::from(self.geo.cluster_ratio()));
-        }
-        map.runs.iter().try_for_each(|run| self.map_run(inode, *run))
     }
 }

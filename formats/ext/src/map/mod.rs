@@ -67,13 +67,6 @@ impl FileMap {
         self.runs.push(run);
         Ok(())
     }
-
-    /// Cuts everything from file block `from` on and returns it.
-    pub fn split_off(&mut self, from: u64) -> Vec<Run> {
-        let cut_off = self.runs.iter().filter_map(|run| cut(run, from, u64::MAX)).collect();
-        self.runs = self.runs.iter().filter_map(|run| cut(run, 0, from)).collect();
-        cut_off
-    }
 }
 
 /// The part of a run that is in file blocks `from..to`.
@@ -168,19 +161,6 @@ impl<D: ReadAt> Filesystem<D> {
             at += mapping.len;
         }
         Ok(None)
-    }
-
-    /// How many clusters of a file runs touch.
-    pub(crate) fn clusters_of(&self, runs: &[Run]) -> u64 {
-        let ratio = u64::from(self.geo.cluster_ratio());
-        let mut end = 0;
-        let mut count = 0;
-        for run in runs {
-            let first = (u64::from(run.file_block) / ratio).max(end);
-            end = (u64::from(run.file_block) + u64::from(run.len)).div_ceil(ratio);
-            count += end - first;
-        }
-        count
     }
 
     /// The number of the block that holds block `file_block` of a directory: directories have no holes.

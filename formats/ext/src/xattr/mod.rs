@@ -8,7 +8,6 @@ mod set;
 mod value_inode;
 
 pub use acl_form::{acl_to_api, acl_to_disk};
-pub(crate) use name::is_inline_data;
 
 use crate::inode::Inode;
 use crate::raw::XattrEntry;

@@ -6,7 +6,7 @@ use crate::error::{Result, bad_checksum, corrupt};
 use crate::features::incompat;
 use crate::fs::Filesystem;
 use crate::inode::{FileType, Inode, flags};
-use crate::map::{FileMap, MAP_END};
+use crate::map::MAP_END;
 use nomount_block::{ReadAt, WriteAt};
 
 /// How many entries point at it: the high half is in `i_ctime`, the low one in `i_version`.
@@ -74,10 +74,8 @@ impl<D: WriteAt> Filesystem<D> {
         let sum = crc32c(self.geo.csum_seed, value);
         inode.base_mut().i_atime.set(sum);
         set_references(&mut inode, 1);
-        let mut map = FileMap::default();
-        self.replace_tail(&mut inode, &mut map, 0, value)?;
-        let goal = map.runs.first().map_or_else(|| self.goal_of(ino), |run| run.block);
-        self.store_map(&mut inode, &map, goal)?;
+        self.init_map(&mut inode)?;
+        self.put(&mut inode, 0, value)?;
         inode.set_size(value.len() as u64);
         self.put_inode(inode)?;
         Ok((ino, entry_hash(name, &sum.to_le_bytes())))
