@@ -130,7 +130,9 @@ const WRITE_INCOMPAT: u32 = incompat::FILETYPE
     | incompat::EXTENTS
     | incompat::BIT64
     | incompat::FLEX_BG
-    | incompat::CSUM_SEED;
+    | incompat::CSUM_SEED
+    | incompat::LARGEDIR
+    | incompat::INLINE_DATA;
 
 /// Read-only-compatible features with which a filesystem is written.
 const WRITE_RO_COMPAT: u32 = ro_compat::SPARSE_SUPER
