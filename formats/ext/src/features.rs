@@ -131,6 +131,7 @@ const WRITE_INCOMPAT: u32 = incompat::FILETYPE
     | incompat::BIT64
     | incompat::FLEX_BG
     | incompat::CSUM_SEED
+    | incompat::LARGEDIR
     | incompat::INLINE_DATA;
 
 /// Read-only-compatible features with which a filesystem is written.

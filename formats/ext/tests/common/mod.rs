@@ -3,6 +3,7 @@
 
 pub mod crash_case;
 pub mod files;
+pub mod judged;
 pub mod log;
 pub mod made;
 pub mod rechecksum;
@@ -106,6 +107,7 @@ pub const WRITABLE: &[&str] = &[
     "fast_commit",
     "stable_inodes",
     "bigalloc",
+    "large-dir",
 ];
 
 /// Images whose log must be replayed, in each form, and one with orphans.
@@ -116,7 +118,6 @@ pub const NOT_WRITTEN: &[(&str, &str)] = &[
     ("meta-bg", "meta_bg"),
     ("sparse-super2", "sparse_super2"),
     ("ea-inode", "ea_inode"),
-    ("large-dir", "large_dir"),
     ("mmp", "mmp"),
     ("quota", "quota"),
     ("project", "project"),
