@@ -162,7 +162,9 @@ impl<D: WriteAt> Filesystem<D> {
             group.used_dirs += u32::from(directory);
             let free = self.free_inodes_count().saturating_sub(1);
             self.state.sb.s_free_inodes_count.set(free);
-            return Ok(number * per_group + index + 1);
+            let ino = number * per_group + index + 1;
+            self.count_new_number(ino);
+            return Ok(ino);
         }
         Err(Error::NoInodes)
     }
@@ -200,6 +202,7 @@ impl<D: WriteAt> Filesystem<D> {
 
     /// Gives an inode number back.
     pub(crate) fn free_inode_number(&mut self, ino: u32, directory: bool) -> Result<()> {
+        self.count_freed_number(ino)?;
         let (number, index) = self.geo.group_of_inode(ino);
         let bits = self.inode_bits(number)?;
         if !bit(&bits.current, index) {

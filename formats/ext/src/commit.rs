@@ -11,8 +11,6 @@ use nomount_block::WriteAt;
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
-/// Blocks larger than this are read but not written.
-const MAX_WRITE_BLOCK: u32 = 4096;
 /// `s_creator_os` of the Hurd, whose inodes use some fields otherwise.
 const OS_HURD: u32 = 1;
 
@@ -40,9 +38,12 @@ impl<D: WriteAt> Filesystem<D> {
     pub fn open_for_write(device: D, options: Options) -> Result<Self> {
         let mut fs = Self::open(device, options)?;
         fs.require_writable()?;
+        fs.respect_mmp()?;
         let dirty = fs.geo.features.incompat(incompat::RECOVER);
         if dirty {
+            fs.take_mmp()?;
             fs.apply_replay()?;
+            fs.release_mmp()?;
         } else {
             fs.skip_stale_log()?;
         }
@@ -55,12 +56,6 @@ impl<D: WriteAt> Filesystem<D> {
     fn require_writable(&self) -> Result<()> {
         let sb = &self.state.sb;
         self.geo.features.require_writable()?;
-        if self.geo.block_size > MAX_WRITE_BLOCK {
-            return Err(Error::ReadOnly(format!("blocks of {} bytes are not written", self.geo.block_size)));
-        }
-        if sb.s_rev_level.get() == 0 {
-            return Err(Error::ReadOnly("revision 0 is not written".into()));
-        }
         if sb.s_creator_os.get() == OS_HURD {
             return Err(Error::ReadOnly("it was made for GNU/Hurd".into()));
         }
@@ -72,9 +67,6 @@ impl<D: WriteAt> Filesystem<D> {
         }
         if let Some(errno) = self.journal.as_ref().map(|journal| journal.sb.s_errno.get()).filter(|errno| *errno != 0) {
             return Err(Error::ReadOnly(format!("its journal records error {}; run e2fsck first", errno as i32)));
-        }
-        if !self.geo.features.incompat(incompat::FILETYPE) {
-            return Err(Error::ReadOnly("feature filetype is missing".into()));
         }
         Ok(())
     }
@@ -157,12 +149,14 @@ impl<D: WriteAt> Filesystem<D> {
             return Err(Error::HalfDone);
         }
         let recovering = self.geo.features.incompat(incompat::RECOVER);
+        self.store_usage()?;
         self.store_groups()?;
         let (sb_block, _) = self.superblock_place();
         let old_sb = self.committed_superblock()?;
         if self.state.dirty.is_empty() && !recovering && old_sb.as_bytes() == self.state.sb.as_bytes() {
             return Ok(Committed::default());
         }
+        self.check_mmp()?;
         let now = self.options.now.sec.max(0) as u64;
         self.state.sb.s_wtime.set(now as u32);
         self.state.sb.s_wtime_hi = (now >> 32) as u8;
@@ -180,11 +174,13 @@ impl<D: WriteAt> Filesystem<D> {
             Some(journal) => self.commit_journaled(journal, &old_sb, &in_place, protected)?,
             None => self.commit_plain(&old_sb, &in_place, &protected)?,
         }
+        self.release_mmp()?;
         self.settle();
         Ok(result)
     }
 
-    /// With a journal. Every crash is recovered by whoever replays the log next:
+    /// With a journal. Every crash is recovered by whoever replays the log next, after waiting where feature mmp is in
+    /// use: its block is taken before step 1 and released after step 6.
     ///
     /// 1. The old superblock, saying that recovery is needed. The log is empty: a replay does nothing, state is old.
     /// 2. Blocks that the old state does not read, and the transaction in a log that is still marked empty: old.
@@ -214,6 +210,7 @@ impl<D: WriteAt> Filesystem<D> {
         // Built first: a change that does not fit the log fails before anything is written.
         let log = journal.transaction(tid, &protected, self.block_size(), self.options.now)?;
         self.commit_failed = true;
+        self.take_mmp()?;
 
         self.write_superblock(old_sb, true)?;
         self.device.barrier()?;
@@ -257,6 +254,7 @@ impl<D: WriteAt> Filesystem<D> {
     ) -> Result<()> {
         let size = u64::from(self.geo.block_size);
         self.commit_failed = true;
+        self.take_mmp()?;
         for (block, bytes) in in_place {
             self.device.write_fresh(block * size, bytes)?;
         }

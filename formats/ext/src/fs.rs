@@ -5,11 +5,13 @@ use crate::features::{Features, compat, incompat};
 use crate::geometry::{BlockNr, Geometry, GroupNr, SUPERBLOCK_LEN, SUPERBLOCK_OFFSET};
 use crate::group::GroupState;
 use crate::journal::{Journal, LogCopy};
+use crate::quota::Ledger;
 use crate::raw::Superblock;
 use crate::time::Time;
-use nomount_block::ReadAt;
+use nomount_block::{ReadAt, WriteAt};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use zerocopy::FromBytes;
 
 /// Bytes of clean metadata blocks that are kept, so that memory does not grow with the image.
@@ -22,6 +24,9 @@ pub struct Options {
     pub now: Time,
     /// Where the generation numbers of new inodes start from; the same seed gives the same bytes.
     pub seed: u32,
+    /// How to let time pass, for a filesystem with feature mmp that somebody seems to write to: it is then watched for
+    /// two times 11 seconds or more, and refused only if somebody does. Without it, it is refused at once.
+    pub mmp_wait: Option<fn(Duration)>,
 }
 
 /// Everything that a change has touched and that is not on the device yet. Cloning it is cheap: it is a savepoint.
@@ -31,6 +36,7 @@ pub(crate) struct State {
     pub dirty: HashMap<BlockNr, Arc<Vec<u8>>>,
     pub groups: BTreeMap<GroupNr, GroupState>,
     pub new_inodes: u32,
+    pub ledger: Ledger,
 }
 
 /// An ext2, ext3 or ext4 filesystem on a device.
@@ -52,6 +58,8 @@ pub struct Filesystem<D> {
     pub(crate) half_done: bool,
     /// A commit stopped between its first write and its last: the log may be live, so nothing more may be written.
     pub(crate) commit_failed: bool,
+    /// The sequence number of the mmp block, as we last saw it.
+    pub(crate) mmp_sequence: Option<u32>,
     cache: Mutex<HashMap<BlockNr, Arc<Vec<u8>>>>,
 }
 
@@ -66,7 +74,8 @@ impl<D: ReadAt> Filesystem<D> {
         device.read_at(SUPERBLOCK_OFFSET, &mut bytes)?;
         let sb = Superblock::read_from_bytes(&bytes).expect("the buffer has the superblock's size");
         let geo = Geometry::check(&sb, device.len())?;
-        let state = State { sb, dirty: HashMap::new(), groups: BTreeMap::new(), new_inodes: 0 };
+        let state =
+            State { sb, dirty: HashMap::new(), groups: BTreeMap::new(), new_inodes: 0, ledger: Ledger::default() };
         let mut fs = Self {
             device,
             options,
@@ -78,6 +87,7 @@ impl<D: ReadAt> Filesystem<D> {
             writable: false,
             half_done: false,
             commit_failed: false,
+            mmp_sequence: None,
             cache: Mutex::default(),
         };
         if fs.geo.features.compat(compat::HAS_JOURNAL) {
@@ -235,7 +245,9 @@ impl<D: ReadAt> Filesystem<D> {
         self.state.dirty.insert(block, zeroes);
         Arc::make_mut(self.state.dirty.get_mut(&block).expect("just inserted"))
     }
+}
 
+impl<D: WriteAt> Filesystem<D> {
     /// Runs the part of an operation that changes things. When it fails halfway, nothing can be committed any more
     /// until a rollback to a savepoint that was taken before.
     pub(crate) fn changing<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
@@ -245,11 +257,13 @@ impl<D: ReadAt> Filesystem<D> {
         if self.half_done {
             return Err(Error::HalfDone);
         }
-        let result = change(self);
+        let result = change(self).and_then(|done| self.store_usage().map(|()| done));
         self.half_done = result.is_err();
         result
     }
+}
 
+impl<D: ReadAt> Filesystem<D> {
     /// Marks the state now, for [`Filesystem::rollback`]. As long as there are marks, which is until the commit, blocks
     /// that the change frees are not used again.
     pub fn savepoint(&mut self) -> usize {
