@@ -185,6 +185,7 @@ impl From<nomount_ext::Error> for Error {
             }
             Ext::Corrupt(_) | Ext::NotExt { .. } => ErrorKind::Corrupt,
             Ext::Unsupported(_) | Ext::ReadOnly(_) => ErrorKind::Unsupported,
+            Ext::Busy(_) => ErrorKind::Busy,
             Ext::NotFound => ErrorKind::NotFound,
             Ext::Exists => ErrorKind::Exists,
             Ext::NotDirectory => ErrorKind::NotADirectory,

@@ -120,6 +120,7 @@ pub fn run(args: Args) -> Result<u8> {
         },
         verify: args.verify,
         dry_run: args.dry_run,
+        mmp_wait: Some(std::thread::sleep),
     };
     let mut session = match Session::open(&image, options) {
         Ok(session) => session,

@@ -17,6 +17,7 @@ use nomount_block::{Overlay, Spill, Window, WriteAt};
 use nomount_ext::{Committed, Filesystem, Options};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Staged bytes beyond which contents of files go to free space of the image before the commit.
 pub const STAGING_BUDGET: u64 = 64 << 20;
@@ -39,6 +40,8 @@ pub struct SessionOptions {
     pub verify: Verify,
     /// The image is never written: for looking at what would happen.
     pub dry_run: bool,
+    /// How to let time pass, to see whether a filesystem with feature mmp is in use that seems to be.
+    pub mmp_wait: Option<fn(Duration)>,
 }
 
 /// A tree of files in an image, open for reading or for changes.
@@ -109,8 +112,8 @@ impl Session {
         let volume = inspect::choose(&device, &layout, options.partition)?;
         let spill = if options.dry_run { Spill::Never } else { Spill::Through { budget: STAGING_BUDGET } };
         let staged = Window::new(Overlay::new(device, spill), volume.start, volume.len)?;
-        let ext =
-            Options { now: nomount_ext::Time { sec: options.now.sec, nsec: options.now.nsec }, seed: options.seed };
+        let now = nomount_ext::Time { sec: options.now.sec, nsec: options.now.nsec };
+        let ext = Options { now, seed: options.seed, mmp_wait: options.mmp_wait };
         let named = |error: nomount_ext::Error| Error::from(error).in_volume(volume.to_string());
         if !volume.content.is_ext() {
             return Err(not_supported(volume.content).in_volume(volume.to_string()));

@@ -284,7 +284,9 @@ impl<D: WriteAt> Filesystem<D> {
         self.raise_unused_mark(number, index)?;
         let free = self.free_inodes_count().saturating_sub(1);
         self.state.sb.s_free_inodes_count.set(free);
-        Ok(Some(number * per_group + index + 1))
+        let ino = number * per_group + index + 1;
+        self.count_new_number(ino);
+        Ok(Some(ino))
     }
 
     /// Moves a group's mark of never used inodes past `index`, clearing the slots it uncovers: the table above the
@@ -320,6 +322,7 @@ impl<D: WriteAt> Filesystem<D> {
 
     /// Gives an inode number back.
     pub(crate) fn free_inode_number(&mut self, ino: u32, directory: bool) -> Result<()> {
+        self.count_freed_number(ino)?;
         let (number, index) = self.geo.group_of_inode(ino);
         let bits = self.inode_bits(number)?;
         if !bit(&bits.current, index) {

@@ -11,8 +11,6 @@ use nomount_block::WriteAt;
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
-/// Blocks larger than this are read but not written.
-const MAX_WRITE_BLOCK: u32 = 4096;
 /// `s_creator_os` of the Hurd, whose inodes use some fields otherwise.
 const OS_HURD: u32 = 1;
 
@@ -43,9 +41,12 @@ impl<D: WriteAt> Filesystem<D> {
     pub fn open_for_write(device: D, options: Options) -> Result<Self> {
         let mut fs = Self::open(device, options)?;
         fs.require_writable()?;
+        fs.respect_mmp()?;
         let dirty = fs.geo.features.incompat(incompat::RECOVER);
         if dirty {
+            fs.take_mmp()?;
             fs.apply_replay()?;
+            fs.release_mmp()?;
         } else {
             fs.skip_stale_log()?;
         }
@@ -58,12 +59,6 @@ impl<D: WriteAt> Filesystem<D> {
     fn require_writable(&self) -> Result<()> {
         let sb = &self.state.sb;
         self.geo.features.require_writable()?;
-        if self.geo.block_size > MAX_WRITE_BLOCK {
-            return Err(Error::ReadOnly(format!("blocks of {} bytes are not written", self.geo.block_size)));
-        }
-        if sb.s_rev_level.get() == 0 {
-            return Err(Error::ReadOnly("revision 0 is not written".into()));
-        }
         if sb.s_creator_os.get() == OS_HURD {
             return Err(Error::ReadOnly("it was made for GNU/Hurd".into()));
         }
@@ -75,9 +70,6 @@ impl<D: WriteAt> Filesystem<D> {
         }
         if let Some(errno) = self.journal.as_ref().map(|journal| journal.sb.s_errno.get()).filter(|errno| *errno != 0) {
             return Err(Error::ReadOnly(format!("its journal records error {}; run e2fsck first", errno as i32)));
-        }
-        if !self.geo.features.incompat(incompat::FILETYPE) {
-            return Err(Error::ReadOnly("feature filetype is missing".into()));
         }
         Ok(())
     }
@@ -141,6 +133,7 @@ impl<D: WriteAt> Filesystem<D> {
         if self.state.staged.is_empty() && !recovering && old_sb.as_bytes() == self.state.sb.as_bytes() {
             return Ok(Committed::default());
         }
+        self.check_mmp()?;
         let now = self.options.now.sec.max(0) as u64;
         for sb in transactions.iter_mut().map(|transaction| &mut transaction.sb).chain([&mut self.state.sb]) {
             sb.s_wtime.set(now as u32);
@@ -158,11 +151,13 @@ impl<D: WriteAt> Filesystem<D> {
             Some(journal) => self.commit_journaled(journal, &old_sb, &transactions)?,
             None => self.commit_plain(&old_sb, &transactions)?,
         }
+        self.release_mmp()?;
         self.settle();
         Ok(result)
     }
 
-    /// With a journal. Every crash is recovered by whoever replays the log next:
+    /// With a journal. Every crash is recovered by whoever replays the log next, after waiting where feature mmp is in
+    /// use: its block is taken before step 1 and released after step 6.
     ///
     /// 1. The old superblock, saying that recovery is needed. The log is empty: a replay does nothing, state is old.
     /// 2. Blocks that the old state does not read, and the transaction in a log that is still marked empty: old.
@@ -186,6 +181,7 @@ impl<D: WriteAt> Filesystem<D> {
             return Err(Error::JournalTooSmall { needed: needed as u64, available: most as u64 });
         }
         self.commit_failed = true;
+        self.take_mmp()?;
 
         self.write_superblock(old_sb, true)?;
         self.device.barrier()?;
@@ -239,6 +235,7 @@ impl<D: WriteAt> Filesystem<D> {
     fn commit_plain(&mut self, old_sb: &Superblock, transactions: &[Transaction]) -> Result<()> {
         let size = u64::from(self.geo.block_size);
         self.commit_failed = true;
+        self.take_mmp()?;
         let blocks = || transactions.iter().flat_map(|transaction| &transaction.blocks);
         for (block, change) in blocks().filter(|(_, change)| !change.protected) {
             self.device.write_fresh(block * size, &change.bytes)?;

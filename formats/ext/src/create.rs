@@ -91,6 +91,7 @@ fn changed_flags(file_type: FileType, old: u32, wanted: u32) -> Result<u32> {
 impl<D: WriteAt> Filesystem<D> {
     /// Stores an inode in its table, with a new checksum.
     pub(crate) fn put_inode(&mut self, mut inode: Inode) -> Result<()> {
+        self.count_inode(&inode)?;
         inode.update_checksum(&self.geo);
         let (block, offset) = self.inode_place(inode.ino())?;
         self.block_mut(block)?[offset..offset + inode.bytes().len()].copy_from_slice(inode.bytes());

@@ -124,6 +124,7 @@ impl<D: WriteAt> Filesystem<D> {
 
     /// Brings what is kept apart while a change goes on into the blocks that hold it.
     fn store_pending(&mut self) -> Result<()> {
+        self.store_usage()?;
         self.store_groups()
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong in a filesystem, sorted by whose fault it is.
 
+use crate::mmp::Holder;
 use std::fmt;
 
 /// The result of every operation of this crate.
@@ -57,6 +58,9 @@ pub enum Error {
     /// A value that the caller may not give.
     #[error("invalid argument: {0}")]
     Invalid(String),
+    /// Somebody else writes to the filesystem, or did when it crashed (feature mmp).
+    #[error("the filesystem is in use: {}", in_use(.0))]
+    Busy(Holder),
     /// The inode has as many names as it can count.
     #[error("too many links: {0} is the most this filesystem counts")]
     TooManyLinks(u32),
@@ -105,6 +109,12 @@ pub enum Error {
     /// A limit that keeps memory or time bounded.
     #[error("limit exceeded: {0}")]
     Limit(String),
+}
+
+fn in_use(holder: &Holder) -> String {
+    let Holder { node, device, time, checking } = holder;
+    let who = if *checking { "e2fsck" } else { "somebody" };
+    format!("{who} on node '{node}', device '{device}', said so last at {time} seconds since 1970")
 }
 
 /// Where the filesystem is wrong and how. Opaque; prints as one line.

@@ -131,8 +131,13 @@ const WRITE_INCOMPAT: u32 = incompat::FILETYPE
     | incompat::BIT64
     | incompat::FLEX_BG
     | incompat::CSUM_SEED
+    | incompat::META_BG
+    | incompat::MMP
+    | incompat::EA_INODE
     | incompat::LARGEDIR
-    | incompat::INLINE_DATA;
+    | incompat::INLINE_DATA
+    | incompat::ENCRYPT
+    | incompat::CASEFOLD;
 
 /// Read-only-compatible features with which a filesystem is written.
 const WRITE_RO_COMPAT: u32 = ro_compat::SPARSE_SUPER
@@ -143,10 +148,10 @@ const WRITE_RO_COMPAT: u32 = ro_compat::SPARSE_SUPER
     | ro_compat::EXTRA_ISIZE
     | ro_compat::BIGALLOC
     | ro_compat::METADATA_CSUM
+    | ro_compat::QUOTA
+    | ro_compat::PROJECT
+    | ro_compat::VERITY
     | ro_compat::ORPHAN_PRESENT;
-
-/// Compatible features that change where metadata lies, so that a writer must know them after all.
-const NO_WRITE_COMPAT: u32 = compat::SPARSE_SUPER2;
 
 /// A member of the family, as `blkid` tells them apart by the features in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -240,8 +245,7 @@ impl Features {
 
     /// Fails, with the names, when a feature stands against writing.
     pub(crate) fn require_writable(&self) -> Result<()> {
-        let mut list = names(self.compat & NO_WRITE_COMPAT, COMPAT_NAMES, 'C');
-        list.extend(names(self.incompat & !WRITE_INCOMPAT, INCOMPAT_NAMES, 'I'));
+        let mut list = names(self.incompat & !WRITE_INCOMPAT, INCOMPAT_NAMES, 'I');
         list.extend(names(self.ro_compat & !WRITE_RO_COMPAT, RO_COMPAT_NAMES, 'R'));
         if list.is_empty() {
             return Ok(());

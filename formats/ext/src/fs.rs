@@ -5,6 +5,7 @@ use crate::features::{Features, compat, incompat};
 use crate::geometry::{BlockNr, Geometry, GroupNr, SUPERBLOCK_LEN, SUPERBLOCK_OFFSET};
 use crate::group::GroupState;
 use crate::journal::{Journal, LogCopy};
+use crate::quota::Ledger;
 use crate::raw::Superblock;
 use crate::staged::Staged;
 use crate::time::Time;
@@ -12,6 +13,7 @@ use nomount_block::{ReadAt, WriteAt};
 use rpds::RedBlackTreeMapSync;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use zerocopy::FromBytes;
 
 /// Bytes of clean metadata blocks that are kept, so that memory does not grow with the image.
@@ -24,6 +26,9 @@ pub struct Options {
     pub now: Time,
     /// Where the generation numbers of new inodes start from; the same seed gives the same bytes.
     pub seed: u32,
+    /// How to let time pass, for a filesystem with feature mmp that somebody seems to write to: it is then watched for
+    /// two times 11 seconds or more, and refused only if somebody does. Without it, it is refused at once.
+    pub mmp_wait: Option<fn(Duration)>,
 }
 
 /// Everything that a change has touched and that is not on the device yet. Cloning it is cheap: it is a savepoint.
@@ -33,6 +38,7 @@ pub(crate) struct State {
     pub staged: Staged,
     pub groups: RedBlackTreeMapSync<GroupNr, GroupState>,
     pub new_inodes: u32,
+    pub ledger: Ledger,
 }
 
 /// An ext2, ext3 or ext4 filesystem on a device.
@@ -59,6 +65,8 @@ pub struct Filesystem<D> {
     /// First blocks of clusters that the last write to a file filled in part, since the last savepoint: what follows
     /// may be written into them.
     pub(crate) own_tails: HashSet<BlockNr>,
+    /// The sequence number of the mmp block, as we last saw it.
+    pub(crate) mmp_sequence: Option<u32>,
     cache: Mutex<HashMap<BlockNr, Arc<Vec<u8>>>>,
 }
 
@@ -73,7 +81,13 @@ impl<D: ReadAt> Filesystem<D> {
         device.read_at(SUPERBLOCK_OFFSET, &mut bytes)?;
         let sb = Superblock::read_from_bytes(&bytes).expect("the buffer has the superblock's size");
         let geo = Geometry::check(&sb, device.len())?;
-        let state = State { sb, staged: Staged::default(), groups: RedBlackTreeMapSync::default(), new_inodes: 0 };
+        let state = State {
+            sb,
+            staged: Staged::default(),
+            groups: RedBlackTreeMapSync::default(),
+            new_inodes: 0,
+            ledger: Ledger::default(),
+        };
         let mut fs = Self {
             device,
             options,
@@ -87,6 +101,7 @@ impl<D: ReadAt> Filesystem<D> {
             commit_failed: false,
             full_groups: HashMap::new(),
             own_tails: HashSet::new(),
+            mmp_sequence: None,
             cache: Mutex::default(),
         };
         if fs.geo.features.compat(compat::HAS_JOURNAL) {
@@ -243,7 +258,9 @@ impl<D: ReadAt> Filesystem<D> {
         let zeroes = Arc::new(vec![0; self.block_size()]);
         self.state.staged.insert(block, zeroes, true)
     }
+}
 
+impl<D: ReadAt> Filesystem<D> {
     /// Marks the state now, for [`Filesystem::rollback`]. As long as there are marks, which is until the commit, blocks
     /// that the change frees are not used again.
     pub fn savepoint(&mut self) -> usize {
@@ -276,7 +293,7 @@ impl<D: WriteAt> Filesystem<D> {
             return Err(Error::HalfDone);
         }
         self.cut_if_large()?;
-        let result = change(self);
+        let result = change(self).and_then(|done| self.store_usage().map(|()| done));
         self.half_done = result.is_err();
         result
     }

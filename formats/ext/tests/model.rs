@@ -30,7 +30,7 @@ struct Model {
 }
 
 fn open(image: Memory) -> Staged {
-    let options = Options { now: Time { sec: NOW.0, nsec: NOW.1 }, seed: 3 };
+    let options = Options { now: Time { sec: NOW.0, nsec: NOW.1 }, seed: 3, ..Options::default() };
     Filesystem::open_for_write(Overlay::new(image, Spill::Never), options).unwrap()
 }
 

@@ -249,7 +249,9 @@ fn a_tree_with_a_loop_is_an_error_and_no_endless_walk() {
         let b = mkdir(&mut fs, a, b"b");
         mkdir(&mut fs, b, b"c");
         let image = finish(fs);
-        for (target, place) in [("/a", "/a/b/c/loop"), ("/a/b/c", "/a/b/c/loop"), ("/", "/a/b/c/loop"), ("/a/b", "/a/z")] {
+        for (target, place) in
+            [("/a", "/a/b/c/loop"), ("/a/b/c", "/a/b/c/loop"), ("/", "/a/b/c/loop"), ("/a/b", "/a/z")]
+        {
             let looped = altered(&image, &[&format!("link {target} {place}")]);
             let mut fs = open(looped);
             let error = fs.remove_tree(ROOT_INO, b"a").unwrap_err();

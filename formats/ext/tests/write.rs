@@ -2,33 +2,10 @@
 
 mod common;
 
-use common::{DIRTY, OPTIONS, WRITABLE, assert_same, bytes, in_parallel, our_digest, slow_target, typical_change};
-use nomount_block::{Memory, Overlay, Spill};
-use nomount_ext::{Attrs, Error, Filesystem, New, Options, ROOT_INO};
+use common::{DIRTY, WRITABLE, bytes, finish, in_parallel, judged, open_staged as open, slow_target, typical_change};
+use nomount_ext::{Attrs, Error, New, ROOT_INO};
 use nomount_kit::digest::{Change, Field};
-use nomount_kit::{TreeDigest, fixture, judges, require, scratch};
-
-type Staged = Filesystem<Overlay<Memory>>;
-
-fn open(image: Memory) -> Staged {
-    let overlay = Overlay::new(image, Spill::Never);
-    Filesystem::open_for_write(overlay, OPTIONS).unwrap()
-}
-
-fn finish(mut fs: Staged) -> Memory {
-    fs.commit().unwrap();
-    fs.into_device().commit().unwrap()
-}
-
-/// Judged clean, read alike by debugfs and by us; returns the tree.
-fn judged(name: &str, image: &Memory) -> TreeDigest {
-    let file = scratch::device(image);
-    judges::e2fsck_fn(&file, 0).unwrap_or_else(|e| panic!("{name}: {e:?}"));
-    let digest = TreeDigest::of_ext(&file, 0);
-    let fs = Filesystem::open(image, Options::default()).unwrap();
-    assert_same(name, &our_digest(&fs), &digest);
-    digest
-}
+use nomount_kit::{TreeDigest, fixture, judges, require};
 
 #[test]
 fn a_typical_change_leaves_a_clean_filesystem_and_everything_else_alone() {

@@ -6,6 +6,8 @@ mod extent;
 mod group_desc;
 mod inode;
 mod jbd2;
+mod mmp;
+mod quota;
 mod superblock;
 mod xattr;
 
@@ -14,6 +16,8 @@ pub use extent::{ExtentHeader, ExtentIndex, ExtentLeaf};
 pub use group_desc::GroupDesc;
 pub use inode::{InodeBase, InodeExtra};
 pub use jbd2::{CommitBlock, JournalHeader, JournalSuperblock, JournalTag3};
+pub use mmp::MmpBlock;
+pub use quota::{QuotaBlockHeader, QuotaEntry, QuotaHeader};
 pub use superblock::Superblock;
 pub use xattr::{XattrBlockHeader, XattrEntry};
 

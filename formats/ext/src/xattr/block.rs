@@ -94,6 +94,8 @@ impl<D: WriteAt> Filesystem<D> {
                 self.release_value(inode, ino, size)?;
             }
         }
+        let holders = in_inode.iter().chain(&in_block).filter(|attr| attr.value_ino().is_some()).count();
+        self.charge_inodes(inode, -(holders as i64));
         if let Some(start) = super::inode_room(inode) {
             inode.bytes_mut()[start - 4..].fill(0);
         }

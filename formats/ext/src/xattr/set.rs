@@ -162,6 +162,7 @@ impl<D: WriteAt> Filesystem<D> {
             if let Value::Own(value) = &attr.value {
                 let (ino, e_hash) = self.new_value_inode(inode, &attr.name, value)?;
                 attr.value = Value::Inode { ino, size: value.len() as u32, e_hash };
+                self.charge_inodes(inode, 1);
             }
         }
         if let Some((ino, size, from_block)) = plan.dropped {
@@ -170,6 +171,7 @@ impl<D: WriteAt> Filesystem<D> {
             if !(from_block && shared) {
                 self.release_value(inode, ino, size)?;
             }
+            self.charge_inodes(inode, -1);
         }
         // Contents that are stored inline have their entry even where nothing else is.
         if let Some(start) = inode_room(inode) {

@@ -8,9 +8,10 @@ pub mod log;
 pub mod made;
 pub mod rechecksum;
 
-use nomount_block::{ReadAt, WriteAt};
+use nomount_block::{Memory, Overlay, ReadAt, Spill, WriteAt};
 use nomount_ext::{Attrs, Error, FileType, Filesystem, New, Options, ROOT_INO, Time, acl_to_disk};
 use nomount_kit::digest::{Entry, Kind, TreeDigest, content_hash, sparse_hash};
+use nomount_kit::{judges, scratch};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
@@ -19,7 +20,7 @@ use std::thread;
 /// The clock of every test.
 pub const NOW: Time = Time { sec: 1_780_000_000, nsec: 123_456_789 };
 /// What filesystems are opened with.
-pub const OPTIONS: Options = Options { now: NOW, seed: 7 };
+pub const OPTIONS: Options = Options { now: NOW, seed: 7, mmp_wait: None };
 
 /// Calls `check` for each item, on as many threads as the machine has processors. The judges are processes, and most
 /// of the time goes into starting them.
@@ -106,27 +107,25 @@ pub const WRITABLE: &[&str] = &[
     "ext4-i128-csum",
     "fast_commit",
     "stable_inodes",
+    "meta-bg",
+    "sparse-super2",
+    "ea-inode",
+    "mmp",
+    "quota",
+    "project",
+    "casefold",
+    "encrypt",
+    "verity",
     "bigalloc",
     "large-dir",
+    "inline-data",
 ];
 
 /// Images whose log must be replayed, in each form, and one with orphans.
 pub const DIRTY: &[&str] = &["dirty-ext3", "dirty-32bit", "dirty-csum2", "dirty-csum3", "orphan-list"];
 
 /// Images that are read only, or refused; the word is in the message.
-pub const NOT_WRITTEN: &[(&str, &str)] = &[
-    ("meta-bg", "meta_bg"),
-    ("sparse-super2", "sparse_super2"),
-    ("ea-inode", "ea_inode"),
-    ("mmp", "mmp"),
-    ("quota", "quota"),
-    ("project", "project"),
-    ("casefold", "casefold"),
-    ("encrypt", "encrypt"),
-    ("verity", "verity"),
-    ("unknown-ro-compat", "FEATURE_R31"),
-    ("read-only", "read-only"),
-];
+pub const NOT_WRITTEN: &[(&str, &str)] = &[("unknown-ro-compat", "FEATURE_R31"), ("read-only", "read-only")];
 
 fn kind(file_type: FileType) -> Kind {
     match file_type {
@@ -234,4 +233,28 @@ fn our_content<D: ReadAt>(fs: &Filesystem<D>, ino: u32, size: u64) -> u128 {
 pub fn assert_same(name: &str, ours: &TreeDigest, judged: &TreeDigest) {
     let changes = judged.diff(ours);
     assert!(changes.is_empty(), "{name}: {changes:#?}");
+}
+
+/// A filesystem in memory whose changes are staged.
+pub type Staged = Filesystem<Overlay<Memory>>;
+
+/// Opens an image for changes.
+pub fn open_staged(image: Memory) -> Staged {
+    Filesystem::open_for_write(Overlay::new(image, Spill::Never), OPTIONS).unwrap()
+}
+
+/// Commits, and gives the image.
+pub fn finish(mut fs: Staged) -> Memory {
+    fs.commit().unwrap();
+    fs.into_device().commit().unwrap()
+}
+
+/// Judged clean, read alike by debugfs and by us; returns the tree.
+pub fn judged(name: &str, image: &Memory) -> TreeDigest {
+    let file = scratch::device(image);
+    judges::e2fsck_fn(&file, 0).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let digest = TreeDigest::of_ext(&file, 0);
+    let fs = Filesystem::open(image, Options::default()).unwrap();
+    assert_same(name, &our_digest(&fs), &digest);
+    digest
 }

@@ -83,14 +83,17 @@ pub(super) fn stat(section: &[u8]) -> Result<Stat> {
     let time = |label: &str| word(label).map(|word| parse_time(word).ok_or_else(|| format!("{label} {word}")));
     let small = |label: &str| number(label).and_then(|n| u32::try_from(n).map_err(|e| format!("{label} {e}")));
 
+    // Owners from 2^31 on are printed as negative numbers.
+    let owner = |label: &str| need(label)?.parse::<i64>().map(|id| id as u32).map_err(|e| format!("{label} {e}"));
+
     let mut entry = Entry {
         inode: small("Inode:")?,
         kind: kind(&text)?,
         mode: u16::from_str_radix(need("Mode:")?, 8).map_err(|e| format!("mode: {e}"))?,
         flags: u32::from_str_radix(need("Flags: 0x")?, 16).map_err(|e| format!("flags: {e}"))?,
-        uid: small("User:")?,
-        gid: small("Group:")?,
-        project: if text.contains("Project:") { small("Project:")? } else { 0 },
+        uid: owner("User:")?,
+        gid: owner("Group:")?,
+        project: if text.contains("Project:") { owner("Project:")? } else { 0 },
         size: number("Size:")?,
         links: small("Links:")?,
         mtime: time("mtime:").ok_or("no mtime")??,
