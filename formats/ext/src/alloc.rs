@@ -99,6 +99,7 @@ impl<D: WriteAt> Filesystem<D> {
     /// As [`Filesystem::alloc_run`], from the groups that end at block `end` or begin before it.
     pub(crate) fn alloc_run_below(&mut self, goal: BlockNr, want: u32, end: BlockNr) -> Result<(BlockNr, u32)> {
         debug_assert!(want > 0 && end > self.geo.first_data_block);
+        let end = end.min(self.geo.blocks_count);
         let ratio = self.geo.cluster_ratio();
         let clusters = want.div_ceil(ratio);
         let goal = if self.geo.contains(goal, 1) && goal < end { goal } else { self.geo.first_data_block + 1 };
@@ -144,17 +145,18 @@ impl<D: WriteAt> Filesystem<D> {
             let longest = best.map_or(0, |(_, (_, len))| len);
             let hopeless = self.state.groups.get(&number).is_some_and(|state| (1..=longest).contains(&state.longest));
             if hopeless {
-                patience -= 1;
+                patience = patience.saturating_sub(1);
             } else if let Some(run) = self.find_in_group(number, 0, end, want)? {
                 if run.1 > longest {
                     best = Some((number, run));
                 }
-                patience -= 1;
+                patience = patience.saturating_sub(1);
                 if run.1 >= want {
                     return Ok(best);
                 }
             }
-            if patience == 0 {
+            // Groups may have free clusters that are all held: then it is looked on until there is one.
+            if patience == 0 && best.is_some() {
                 return Ok(best);
             }
             number += 1;

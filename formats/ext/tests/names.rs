@@ -365,7 +365,9 @@ fn names_of_every_kind_come_and_go() {
         for number in 1..all.len() {
             fs.unlink(dir, format!("{number}-too").as_bytes()).unwrap();
         }
-        assert_eq!(room(&fs), start, "{name}");
+        // A directory that has left its inode keeps its block.
+        let grown = u64::from(*name == "inline-data");
+        assert_eq!(room(&fs), (start.0 - grown, start.1), "{name}");
         judged(name, &finish(fs));
     });
 }
