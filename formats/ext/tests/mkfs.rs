@@ -3,9 +3,13 @@
 mod common;
 
 use common::{in_parallel, long};
-use nomount_block::{ExtentKind, HostFile, ReadAt};
-use nomount_ext::{Filesystem, InodeCount, Kind, Made, MkfsOptions, Options, Profile, Time, mkfs};
+use nomount_block::{Extent, ExtentKind, HostFile, ReadAt, WriteAt};
+use nomount_ext::{
+    Attrs, Filesystem, InodeCount, Kind, Made, MkfsOptions, New, Options, Profile, ROOT_INO, Time, mkfs,
+};
+use nomount_kit::digest::TreeDigest;
 use nomount_kit::{judges, require, scratch};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 use std::process::Command;
@@ -393,4 +397,191 @@ fn beyond_two_to_the_32_blocks() {
         return;
     };
     compare_in(&Case::new(Kind::Ext4, size), folder);
+}
+
+/// A device of many bytes in which few are not zero, that counts what is written.
+#[derive(Debug)]
+struct Sparse {
+    len: u64,
+    pieces: BTreeMap<u64, Vec<u8>>,
+    written: u64,
+    /// Writes that still succeed.
+    left: u64,
+}
+
+const PIECE: u64 = 4096;
+
+impl Sparse {
+    fn new(len: u64) -> Self {
+        Self { len, pieces: BTreeMap::new(), written: 0, left: u64::MAX }
+    }
+
+    fn change(&mut self, offset: u64, len: u64, byte: impl Fn(usize) -> u8) -> nomount_block::Result<()> {
+        nomount_block::check_range(offset, len, self.len)?;
+        if self.left == 0 {
+            return Err(nomount_block::Error::new(nomount_block::ErrorKind::Io, offset));
+        }
+        self.left -= 1;
+        for index in 0..len {
+            let at = offset + index;
+            let piece = self.pieces.entry(at / PIECE).or_insert_with(|| vec![0; PIECE as usize]);
+            piece[(at % PIECE) as usize] = byte(index as usize);
+        }
+        Ok(())
+    }
+}
+
+impl ReadAt for Sparse {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> nomount_block::Result<()> {
+        nomount_block::check_range(offset, buf.len() as u64, self.len)?;
+        for (index, byte) in buf.iter_mut().enumerate() {
+            let at = offset + index as u64;
+            *byte = self.pieces.get(&(at / PIECE)).map_or(0, |piece| piece[(at % PIECE) as usize]);
+        }
+        Ok(())
+    }
+
+    fn extent_at(&self, offset: u64) -> nomount_block::Result<Extent> {
+        nomount_block::check_range(offset, 1, self.len)?;
+        let next = self.pieces.range(offset / PIECE..).next().map_or(self.len, |(piece, _)| piece * PIECE);
+        let rest = self.len - offset;
+        Ok(if next > offset {
+            Extent { kind: ExtentKind::Zero, len: rest.min(next - offset) }
+        } else {
+            Extent { kind: ExtentKind::Data, len: rest.min(PIECE - offset % PIECE) }
+        })
+    }
+}
+
+impl WriteAt for Sparse {
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> nomount_block::Result<()> {
+        self.written += data.len() as u64;
+        self.change(offset, data.len() as u64, |index| data[index])
+    }
+
+    fn write_fresh(&mut self, offset: u64, data: &[u8]) -> nomount_block::Result<()> {
+        self.write_at(offset, data)
+    }
+
+    fn discard(&mut self, offset: u64, len: u64) -> nomount_block::Result<()> {
+        nomount_block::check_range(offset, len, self.len)?;
+        let whole = offset.next_multiple_of(PIECE)..(offset + len) / PIECE * PIECE;
+        if whole.start < whole.end && self.left > 0 {
+            let inside: Vec<u64> = self.pieces.range(whole.start / PIECE..whole.end / PIECE).map(|(at, _)| *at).collect();
+            inside.iter().for_each(|at| drop(self.pieces.remove(at)));
+            self.change(offset, whole.start - offset, |_| 0)?;
+            return self.change(whole.end, offset + len - whole.end, |_| 0);
+        }
+        self.change(offset, len, |_| 0)
+    }
+
+    fn barrier(&mut self) -> nomount_block::Result<()> {
+        Ok(())
+    }
+}
+
+/// 100 GiB cost what their groups cost: 800 descriptors in ten copies, a few bitmaps.
+#[test]
+fn a_large_empty_device_costs_little() {
+    let mut device = Sparse::new(100 * GIB);
+    let made = mkfs(&mut device, &Case::new(Kind::Ext4, 0).options).unwrap();
+    assert_eq!((made.groups, made.journal_blocks), (800, 131_072));
+    assert!(device.written < 12 << 20, "{} bytes written", device.written);
+}
+
+/// Whatever was there before, and wherever a run stops, there is the whole new filesystem or none.
+#[test]
+fn an_interrupted_run_leaves_no_filesystem() {
+    let case = Case::new(Kind::Ext4, 16 * MIB);
+    let mut whole = Sparse::new(case.size);
+    mkfs(&mut whole, &Case::new(Kind::Ext2, case.size).block(4096).options).unwrap();
+    whole.change(70 << 10, 4 << 20, |_| 0xA5).unwrap();
+    whole.change(case.size - 4096, 4096, |_| 0x5A).unwrap();
+    let (mut stop, mut complete) = (0, false);
+    while !complete {
+        let mut device = Sparse { pieces: whole.pieces.clone(), left: stop, ..Sparse::new(case.size) };
+        complete = mkfs(&mut device, &case.options).is_ok();
+        device.left = u64::MAX;
+        let mut start = vec![0; 4096];
+        device.read_at(0, &mut start).unwrap();
+        assert_eq!(nomount_ext::probe(&start).is_some(), complete || stop == 0, "stopped after {stop} writes");
+        stop += 1;
+        if complete {
+            let mut end = vec![1; 4096];
+            device.read_at(case.size - 4096, &mut end).unwrap();
+            assert_eq!(end, vec![0; 4096]);
+            let path = scratch::device(&device);
+            judges::e2fsck_fn(&path, 0).unwrap();
+        }
+    }
+    assert!(stop > 10, "{stop} writes");
+}
+
+/// Same options, same bytes; and with files in it the result is a filesystem like any other.
+#[test]
+fn what_was_made_is_written_to() {
+    if !require(&["e2fsck", "debugfs"]) {
+        return;
+    }
+    let lists = ["", "^has_journal", "^64bit", "^metadata_csum,uninit_bg", "^extent,^64bit", "^flex_bg", "^huge_file"];
+    for kind in [Kind::Ext2, Kind::Ext3, Kind::Ext4] {
+        for list in lists.iter().filter(|list| kind == Kind::Ext4 || list.is_empty()) {
+            let case = Case::new(kind, 24 * MIB).features(list);
+            let made = || {
+                let mut device = Sparse::new(case.size);
+                mkfs(&mut device, &case.options).unwrap();
+                device
+            };
+            assert_eq!(made().pieces, made().pieces, "{}", case.name());
+            let mut fs = Filesystem::open_for_write(made(), common::OPTIONS).unwrap();
+            for name in ["etc", "root"] {
+                let dir = fs.create(ROOT_INO, name.as_bytes(), &New::Dir, Attrs::default()).unwrap();
+                fs.create(dir, b"file", &New::File, Attrs::default()).unwrap();
+            }
+            for index in 0..300 {
+                let name = format!("a file with a name of some length {index}");
+                let ino = fs.create(ROOT_INO, name.as_bytes(), &New::File, Attrs::default()).unwrap();
+                fs.write_contents(ino, &common::bytes(index * 97, index as u8)).unwrap();
+            }
+            fs.commit().unwrap();
+            let path = scratch::device(fs.device());
+            judges::e2fsck_fn(&path, 0).unwrap_or_else(|e| panic!("{}: {e}", case.name()));
+            common::assert_same(&case.name(), &common::our_digest(&fs), &TreeDigest::of_ext(&path, 0));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_made_is_refused_and_nothing_written() {
+    type Change = fn(&mut MkfsOptions);
+    let cases: [(u64, Change, &str); 14] = [
+        (64 * MIB, |o| o.label = b"seventeen letters".to_vec(), "label seventeen letters has 17 bytes"),
+        (64 * MIB, |o| o.block_size = Some(3000), "block size is 3000"),
+        (64 * MIB, |o| o.inode_size = Some(2048), "inode size is 2048"),
+        (64 * MIB, |o| o.inode_size = Some(64), "inode size is 64"),
+        (64 * MIB, |o| o.inodes = InodeCount::Exactly(u32::MAX), "inodes of 256 bytes do not fit"),
+        (64 * MIB, |o| o.inodes = InodeCount::Ratio(5), "one inode for 5 bytes"),
+        (64 * MIB, |o| o.reserved_percent = f64::NAN, "NaN percent"),
+        (64 * MIB, |o| o.journal_size = Some(MIB / 2), "a journal of 512 blocks"),
+        (64 * MIB, |o| o.journal_size = Some(60 * MIB), "expected 1024 to 32768"),
+        (64 * MIB, |o| o.cluster_size = Some(65536), "needs feature bigalloc"),
+        (64 * MIB, |o| o.size = Some(65 * MIB), "the device has 67108864"),
+        (64 * MIB, |o| o.features = vec!["casefold".into()], "feature casefold is not made"),
+        (20 * KIB, |_| {}, "too small"),
+        (1 << 62, |o| o.block_size = Some(4096), "block groups"),
+    ];
+    for (size, change, words) in cases {
+        let case = Case::new(Kind::Ext4, size).set(change);
+        let mut device = Sparse::new(size);
+        let error = mkfs(&mut device, &case.options).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        assert!(device.pieces.is_empty());
+    }
+    // Too small for a journal is no error: it is said.
+    let made = nomount_ext::plan(MIB, &Case::new(Kind::Ext4, MIB).options).unwrap();
+    assert!(made.journal_blocks == 0 && made.notes[0].contains("no journal"), "{made:?}");
 }

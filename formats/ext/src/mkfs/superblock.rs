@@ -3,7 +3,7 @@
 use super::options::MkfsOptions;
 use super::shape::{FIRST_INO, Shape};
 use crate::checksum::{SEED, crc32c};
-use crate::features::{Features, Kind, incompat, ro_compat};
+use crate::features::{Features, incompat, ro_compat};
 use crate::geometry::{STATE_VALID, superblock_checksum};
 use crate::raw::Superblock;
 use zerocopy::FromZeros;
@@ -17,6 +17,13 @@ const MOUNT_XATTR_ACL: u32 = 0x4 | 0x8;
 const HALF_MD4: u8 = 1;
 /// `s_flags`: names are hashed as signed characters, as on x86, whatever this runs on.
 const SIGNED_HASH: u32 = 1;
+
+/// Features of kernels that count what they write.
+const COUNTING: u32 = ro_compat::HUGE_FILE
+    | ro_compat::GDT_CSUM
+    | ro_compat::DIR_NLINK
+    | ro_compat::METADATA_CSUM
+    | ro_compat::EXTRA_ISIZE;
 
 /// Everything that is known before anything is placed. Free blocks and inodes are not.
 pub(super) fn first(shape: &Shape, options: &MkfsOptions) -> Superblock {
@@ -73,7 +80,7 @@ pub(super) fn first(shape: &Shape, options: &MkfsOptions) -> Superblock {
     sb.s_mkfs_time_hi = hi;
     sb.s_lastcheck.set(lo);
     sb.s_lastcheck_hi = hi;
-    if shape.features.kind() == Kind::Ext4 {
+    if shape.features.incompat(incompat::FLEX_BG) || shape.features.ro_compat & COUNTING != 0 {
         // Filled in at the end; not zero says that it is counted.
         sb.s_kbytes_written.set(1);
     }
