@@ -74,6 +74,27 @@ pub(crate) fn superblock_checksum(sb: &Superblock) -> u32 {
     crc32c(SEED, &sb.as_bytes()[..SUPERBLOCK_LEN - 4])
 }
 
+/// Whether a group starts with a copy of the superblock, by the features that say where copies are.
+pub(crate) fn is_backup_group(features: &Features, backup_bgs: [u32; 2], group: GroupNr) -> bool {
+    if group == 0 {
+        return true;
+    }
+    if features.compat(compat::SPARSE_SUPER2) {
+        return backup_bgs.contains(&group);
+    }
+    if !features.ro_compat(ro_compat::SPARSE_SUPER) {
+        return true;
+    }
+    let power_of = |base: u32| {
+        let mut power = u64::from(base);
+        while power < u64::from(group) {
+            power *= u64::from(base);
+        }
+        power == u64::from(group)
+    };
+    group == 1 || power_of(3) || power_of(5) || power_of(7)
+}
+
 impl Geometry {
     /// Checks a superblock against itself and a device of `device_len` bytes.
     pub(crate) fn check(sb: &Superblock, device_len: u64) -> Result<Self> {
@@ -278,23 +299,7 @@ impl Geometry {
 
     /// Whether a group starts with a copy of the superblock (ext4.rst, "sparse_super").
     pub(crate) fn has_super(&self, group: GroupNr) -> bool {
-        if group == 0 {
-            return true;
-        }
-        if self.features.compat(compat::SPARSE_SUPER2) {
-            return self.backup_bgs.contains(&group);
-        }
-        if !self.features.ro_compat(ro_compat::SPARSE_SUPER) {
-            return true;
-        }
-        let power_of = |base: u32| {
-            let mut power = u64::from(base);
-            while power < u64::from(group) {
-                power *= u64::from(base);
-            }
-            power == u64::from(group)
-        };
-        group == 1 || power_of(3) || power_of(5) || power_of(7)
+        is_backup_group(&self.features, self.backup_bgs, group)
     }
 
     /// Blocks at the start of a group that hold the superblock's copy, descriptors and their reserve.
@@ -322,7 +327,8 @@ impl Geometry {
     pub(crate) fn desc_place(&self, group: GroupNr) -> (BlockNr, usize) {
         let metagroup = group / self.desc_per_block();
         let offset = (group % self.desc_per_block()) as usize * usize::from(self.desc_size);
-        let block = if self.features.incompat(incompat::META_BG) && metagroup >= self.first_meta_bg {
+        let spread = self.features.incompat(incompat::META_BG) && metagroup >= self.first_meta_bg;
+        let block = if spread && metagroup > 0 {
             let first = metagroup * self.desc_per_block();
             self.group_start(first) + u64::from(self.has_super(first))
         } else {

@@ -4,7 +4,7 @@ use crate::checksum::{crc16, crc32c};
 use crate::error::{Result, bad_checksum, corrupt};
 use crate::features::incompat;
 use crate::fs::Filesystem;
-use crate::geometry::{BlockNr, GroupNr};
+use crate::geometry::{BlockNr, Geometry, GroupNr};
 use crate::raw::GroupDesc;
 use nomount_block::ReadAt;
 use std::sync::Arc;
@@ -228,7 +228,7 @@ impl<D: ReadAt> Filesystem<D> {
         let bytes = &bytes[offset..offset + usize::from(geo.desc_size)];
         let mut group = Group::parse(number, bytes);
         if geo.group_csum() {
-            let wanted = self.desc_checksum(number, bytes);
+            let wanted = desc_checksum(&self.geo, number, bytes);
             let found = group.raw.bg_checksum.get();
             if found != wanted {
                 return Err(bad_checksum(format!("descriptor of group {number}"), found.into(), wanted.into()));
@@ -254,20 +254,6 @@ impl<D: ReadAt> Filesystem<D> {
             return Err(corrupt(place(), detail));
         }
         Ok(group)
-    }
-
-    /// `bg_checksum` of a descriptor's bytes (ext4.rst, "Block Group Descriptors").
-    pub(crate) fn desc_checksum(&self, number: GroupNr, bytes: &[u8]) -> u16 {
-        const AT: usize = 0x1E;
-        if self.geo.metadata_csum() {
-            let seed = crc32c(self.geo.csum_seed, &number.to_le_bytes());
-            let before = crc32c(crc32c(seed, &bytes[..AT]), &[0, 0]);
-            return crc32c(before, &bytes[AT + 2..]) as u16;
-        }
-        let mut crc = crc16(!0, &self.geo.uuid);
-        crc = crc16(crc, &number.to_le_bytes());
-        crc = crc16(crc, &bytes[..AT]);
-        crc16(crc, &bytes[AT + 2..])
     }
 
     /// A group to be changed.
@@ -377,13 +363,8 @@ impl<D: ReadAt> Filesystem<D> {
         if !self.geo.metadata_csum() {
             return Ok(());
         }
-        let wanted = self.bitmap_checksum(bytes, hi_end);
+        let wanted = bitmap_checksum(&self.geo, bytes, hi_end);
         if found == wanted { Ok(()) } else { Err(bad_checksum(place, found, wanted)) }
-    }
-
-    fn bitmap_checksum(&self, bytes: &[u8], hi_end: u16) -> u32 {
-        let sum = crc32c(self.geo.csum_seed, bytes);
-        if self.geo.desc_size >= hi_end { sum } else { sum & 0xFFFF }
     }
 
     /// Clusters of a group that hold metadata, its own or that of its neighbours in the flexible group: index in the
@@ -456,7 +437,7 @@ impl<D: ReadAt> Filesystem<D> {
         for (number, mut state) in groups {
             if let Some(bits) = state.blocks.as_ref().filter(|bits| bits.changed()) {
                 let len = self.geo.clusters_per_group as usize / 8;
-                let sum = self.bitmap_checksum(&bits.current[..len], 0x3A);
+                let sum = bitmap_checksum(&self.geo, &bits.current[..len], 0x3A);
                 if self.geo.metadata_csum() {
                     state.group.raw.bg_block_bitmap_csum_lo.set(sum as u16);
                     state.group.raw.bg_block_bitmap_csum_hi.set((sum >> 16) as u16);
@@ -466,7 +447,7 @@ impl<D: ReadAt> Filesystem<D> {
             }
             if let Some(bits) = state.inodes.as_ref().filter(|bits| bits.changed()) {
                 let len = self.geo.inodes_per_group as usize / 8;
-                let sum = self.bitmap_checksum(&bits.current[..len], 0x3C);
+                let sum = bitmap_checksum(&self.geo, &bits.current[..len], 0x3C);
                 if self.geo.metadata_csum() {
                     state.group.raw.bg_inode_bitmap_csum_lo.set(sum as u16);
                     state.group.raw.bg_inode_bitmap_csum_hi.set((sum >> 16) as u16);
@@ -479,7 +460,7 @@ impl<D: ReadAt> Filesystem<D> {
             let len = usize::from(self.geo.desc_size);
             let mut bytes = state.group.to_bytes(len);
             if self.geo.group_csum() {
-                let sum = self.desc_checksum(number, &bytes);
+                let sum = desc_checksum(&self.geo, number, &bytes);
                 bytes[0x1E..0x20].copy_from_slice(&sum.to_le_bytes());
             } else {
                 // These were read as zero because they mean nothing; they stay as they were.
@@ -496,6 +477,26 @@ impl<D: ReadAt> Filesystem<D> {
     }
 }
 
+/// `bg_checksum` of a descriptor's bytes (ext4.rst, "Block Group Descriptors").
+pub(crate) fn desc_checksum(geo: &Geometry, number: GroupNr, bytes: &[u8]) -> u16 {
+    const AT: usize = 0x1E;
+    if geo.metadata_csum() {
+        let seed = crc32c(geo.csum_seed, &number.to_le_bytes());
+        let before = crc32c(crc32c(seed, &bytes[..AT]), &[0, 0]);
+        return crc32c(before, &bytes[AT + 2..]) as u16;
+    }
+    let mut crc = crc16(!0, &geo.uuid);
+    crc = crc16(crc, &number.to_le_bytes());
+    crc = crc16(crc, &bytes[..AT]);
+    crc16(crc, &bytes[AT + 2..])
+}
+
+/// The checksum of a bitmap; its high half exists in descriptors that reach to `hi_end`.
+pub(crate) fn bitmap_checksum(geo: &Geometry, bytes: &[u8], hi_end: u16) -> u32 {
+    let sum = crc32c(geo.csum_seed, bytes);
+    if geo.desc_size >= hi_end { sum } else { sum & 0xFFFF }
+}
+
 /// Clear bits among the first `len`.
 fn count_free(bits: &[u8], len: u32) -> u32 {
     let (whole, rest) = (len / 8, len / 8 * 8..len);
@@ -504,7 +505,7 @@ fn count_free(bits: &[u8], len: u32) -> u32 {
 }
 
 /// Sets the bits from `used` to the end of the block.
-fn pad(bytes: &mut [u8], used: u32) {
+pub(crate) fn pad(bytes: &mut [u8], used: u32) {
     for index in used..bytes.len() as u32 * 8 {
         set_bit(bytes, index, true);
     }

@@ -14,7 +14,7 @@ pub(crate) use insert::check_name;
 use crate::error::{Error, Result, corrupt};
 use crate::features::{compat, incompat};
 use crate::fs::Filesystem;
-use crate::geometry::FileBlock;
+use crate::geometry::{FileBlock, Geometry};
 use crate::inode::{FileType, Inode, flags};
 use block::{RawEntry, Role};
 use nomount_block::ReadAt;
@@ -56,6 +56,15 @@ pub(crate) struct Found {
     /// As stored.
     pub file_type: u8,
     pub place: Place,
+}
+
+/// A new leaf of a directory with these names, all of one type, and its checksum.
+pub(crate) fn new_leaf(inode: &Inode, geo: &Geometry, names: &[(u32, &[u8])], file_type: u8) -> Vec<u8> {
+    let list: Vec<_> = names.iter().map(|(ino, name)| (*ino, file_type, *name)).collect();
+    let mut bytes = vec![0; geo.block_size as usize];
+    block::fill_leaf(&mut bytes, geo, &list);
+    block::seal_leaf(&mut bytes, inode, geo);
+    bytes
 }
 
 fn type_from_entry(file_type: u8) -> Option<FileType> {
