@@ -100,26 +100,6 @@ impl<D: WriteAt> Filesystem<D> {
         Ok(())
     }
 
-    /// Fails for inodes that a kernel would not let anyone change.
-    pub(crate) fn refuse_protected(&self, inode: &Inode) -> Result<()> {
-        if !self.writable {
-            return Err(Error::ReadOnly("it was opened for reading".into()));
-        }
-        let known = [
-            (flags::IMMUTABLE, "has the immutable attribute (chattr +i)"),
-            (flags::APPEND, "has the append-only attribute (chattr +a)"),
-            (flags::VERITY, "is protected by fs-verity"),
-            (flags::ENCRYPT, "is encrypted"),
-            (flags::CASEFOLD, "is case-folded"),
-            (flags::INLINE_DATA, "is a directory stored inline"),
-        ];
-        let stands = |flag: u32| inode.has_flag(flag) && (flag != flags::INLINE_DATA || inode.is_dir());
-        match known.iter().find(|(flag, _)| stands(*flag)) {
-            Some((_, why)) => Err(Error::ReadOnly(format!("{} {why}", inode.place()))),
-            None => Ok(()),
-        }
-    }
-
     /// Creates something new under a name that is free. Returns its inode number. It takes from its directory what a
     /// kernel gives it: the group where the set-group-ID bit is set, flags, the project, access control lists.
     pub fn create(&mut self, parent: u32, name: &[u8], new: &New<'_>, attrs: Attrs) -> Result<u32> {

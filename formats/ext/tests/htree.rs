@@ -11,6 +11,7 @@ use nomount_kit::{require, tool};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// 1 KiB blocks: few entries in each.
 fn small(features: &str, extra: &[&str], size: u64) -> Memory {
@@ -94,8 +95,11 @@ fn all_six_hashes_find_names_of_every_byte() {
     if !require(&["e2fsck", "debugfs"]) {
         return;
     }
-    let variants: Vec<(&str, u8, u32)> =
-        ["legacy", "half_md4", "tea"].into_iter().zip(0..).flat_map(|(name, number)| [(name, number, 1), (name, number, 2)]).collect();
+    let variants: Vec<(&str, u8, u32)> = ["legacy", "half_md4", "tea"]
+        .into_iter()
+        .zip(0..)
+        .flat_map(|(name, number)| [(name, number, 1), (name, number, 2)])
+        .collect();
     in_parallel(variants, |(hash, number, flags)| {
         let image = small(CSUM, &["-N", "64"], 8 << 20);
         let requests = [&*format!("ssv def_hash_version {hash}"), &*format!("ssv flags {flags}")];
@@ -106,8 +110,10 @@ fn all_six_hashes_find_names_of_every_byte() {
         let mut wanted = BTreeSet::new();
         for index in 0..1500u32 {
             // Bytes on both sides of the sign.
-            let name: Vec<u8> = (0..3 + index % 40).map(|at| (index.wrapping_mul(2_654_435_761) >> (at % 24)) as u8).collect();
-            let name: Vec<u8> = name.into_iter().map(|byte| if matches!(byte, 0 | b'/' | b'\n') { 0xE9 } else { byte }).collect();
+            let name: Vec<u8> =
+                (0..3 + index % 40).map(|at| (index.wrapping_mul(2_654_435_761) >> (at % 24)) as u8).collect();
+            let name: Vec<u8> =
+                name.into_iter().map(|byte| if matches!(byte, 0 | b'/' | b'\n') { 0xE9 } else { byte }).collect();
             let name = [&name[..], format!("{index}").as_bytes()].concat();
             fs.link(ino, dir, &name).unwrap();
             wanted.insert(name);
@@ -281,8 +287,11 @@ fn assert_one_hash(script: &str, count: usize) {
     std::fs::write(file.path(), script).unwrap();
     let done = tool::output(tool::command("debugfs").arg("-f").arg(file.path()));
     let said = tool::text(&done);
-    let hashes: Vec<&str> =
-        said.lines().filter(|line| line.starts_with("Hash of ")).map(|line| line.split(" is ").nth(1).unwrap()).collect();
+    let hashes: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("Hash of "))
+        .map(|line| line.split(" is ").nth(1).unwrap())
+        .collect();
     assert_eq!(hashes.len(), count);
     let first = |text: &str| text.split(' ').next().unwrap().to_string();
     assert!(hashes.iter().all(|hash| first(hash) == first(hashes[0])), "{said}");
@@ -347,6 +356,7 @@ fn cost(features: &str, count: u32, savepoint_every: u32) -> (u64, u64) {
     let device = Counting { inner: image, reads: AtomicU64::new(0) };
     let mut fs = Filesystem::open_for_write(device, OPTIONS).unwrap();
     let dir = fs.create(ROOT_INO, b"d", &New::Dir, Attrs::default()).unwrap();
+    let start = Instant::now();
     for number in 0..count {
         if number % savepoint_every == 0 {
             fs.savepoint();
@@ -354,6 +364,7 @@ fn cost(features: &str, count: u32, savepoint_every: u32) -> (u64, u64) {
         fs.create(dir, format!("name-{number}").as_bytes(), &New::File, Attrs::default()).unwrap();
     }
     let committed = fs.commit().unwrap();
+    eprintln!("{count} names in {:.2} s", start.elapsed().as_secs_f64());
     let reads = fs.device().reads.load(Ordering::Relaxed);
     let image = fs.into_device().inner;
     clean(&format!("{count} names"), &image);
