@@ -1,5 +1,6 @@
 //! New inodes, and the attributes of existing ones.
 
+use crate::acl::NewLists;
 use crate::checksum::crc32c;
 use crate::error::{Error, Result};
 use crate::features::{incompat, ro_compat};
@@ -50,7 +51,8 @@ impl New<'_> {
 /// Attributes to give or change; `None` leaves one as it is, or as it would be inherited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attrs {
-    /// Permission bits, at most 0o7777.
+    /// Permission bits, at most 0o7777. Something new in a directory with a default access control list gets those of
+    /// them that the list allows, as with mkdir(2) and open(2).
     pub mode: Option<u16>,
     /// Owner.
     pub uid: Option<u32>,
@@ -98,27 +100,8 @@ impl<D: WriteAt> Filesystem<D> {
         Ok(())
     }
 
-    /// Fails for inodes that a kernel would not let anyone change.
-    pub(crate) fn refuse_protected(&self, inode: &Inode) -> Result<()> {
-        if !self.writable {
-            return Err(Error::ReadOnly("it was opened for reading".into()));
-        }
-        let known = [
-            (flags::IMMUTABLE, "has the immutable attribute (chattr +i)"),
-            (flags::APPEND, "has the append-only attribute (chattr +a)"),
-            (flags::VERITY, "is protected by fs-verity"),
-            (flags::ENCRYPT, "is encrypted"),
-            (flags::CASEFOLD, "is case-folded"),
-            (flags::INLINE_DATA, "is a directory stored inline"),
-        ];
-        let stands = |flag: u32| inode.has_flag(flag) && (flag != flags::INLINE_DATA || inode.is_dir());
-        match known.iter().find(|(flag, _)| stands(*flag)) {
-            Some((_, why)) => Err(Error::ReadOnly(format!("{} {why}", inode.place()))),
-            None => Ok(()),
-        }
-    }
-
-    /// Creates something new under a name that is free. Returns its inode number.
+    /// Creates something new under a name that is free. Returns its inode number. It takes from its directory what a
+    /// kernel gives it: the group where the set-group-ID bit is set, flags, the project, access control lists.
     pub fn create(&mut self, parent: u32, name: &[u8], new: &New<'_>, attrs: Attrs) -> Result<u32> {
         let dir = self.dir_inode(parent)?;
         self.refuse_adding(&dir)?;
@@ -134,13 +117,23 @@ impl<D: WriteAt> Filesystem<D> {
         if let New::Symlink(target) = new {
             self.check_target(target)?;
         }
-        self.changing(|fs| fs.create_checked(dir, name, new, attrs))
+        let (mode, lists) = self.inherit_lists(&dir, file_type, attrs.mode)?;
+        let attrs = Attrs { mode: Some(mode), ..attrs };
+        self.changing(|fs| fs.create_checked(dir, name, new, attrs, lists))
     }
 
-    fn create_checked(&mut self, mut dir: Inode, name: &[u8], new: &New<'_>, attrs: Attrs) -> Result<u32> {
+    fn create_checked(
+        &mut self,
+        mut dir: Inode,
+        name: &[u8],
+        new: &New<'_>,
+        attrs: Attrs,
+        lists: NewLists,
+    ) -> Result<u32> {
         let file_type = new.file_type();
         let ino = self.alloc_inode(dir.ino(), file_type == FileType::Directory)?;
         let mut inode = self.fresh_inode(ino, &dir, file_type, attrs);
+        self.give_lists(&mut inode, lists)?;
         match new {
             New::File => self.init_map(&mut inode)?,
             New::Dir => {
@@ -165,11 +158,7 @@ impl<D: WriteAt> Filesystem<D> {
         let mut inode = Inode::new_zeroed(ino, self.geo.inode_size);
         let is_dir = file_type == FileType::Directory;
         let set_gid = dir.mode() & S_ISGID != 0;
-        let mode = attrs.mode.unwrap_or(match file_type {
-            FileType::Directory => 0o755,
-            FileType::Symlink => 0o777,
-            _ => 0o644,
-        });
+        let mode = attrs.mode.unwrap_or_default();
         let inherited = if set_gid && is_dir { S_ISGID } else { 0 };
         let gid = attrs.gid.unwrap_or(if set_gid { dir.gid() } else { 0 });
         inode.base_mut().i_mode.set(file_type.mode_bits() | mode & 0o7777 | inherited);

@@ -5,6 +5,7 @@
 //! Documentation/filesystems/ext4, cited in the modules by the names of its sections.
 #![forbid(unsafe_code)]
 
+mod acl;
 mod alloc;
 mod checksum;
 mod commit;

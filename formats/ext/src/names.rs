@@ -1,5 +1,5 @@
-//! What a directory lets happen to its names, and how directories count their subdirectories. Each check is one that a
-//! kernel makes of root, too.
+//! What an inode lets happen to it, a directory to its names, and how directories count their subdirectories. Each
+//! check is one that a kernel makes of root, too.
 
 use crate::dir::Found;
 use crate::error::{Error, Result, corrupt};
@@ -29,6 +29,19 @@ const CASEFOLD: (u32, &str) = (flags::CASEFOLD, "is a case-folded directory, who
 impl<D: ReadAt> Filesystem<D> {
     fn refuse_reading_only(&self) -> Result<()> {
         if self.writable { Ok(()) } else { Err(Error::ReadOnly("it was opened for reading".into())) }
+    }
+
+    /// Fails for an inode whose attributes a kernel would not let anyone change.
+    pub(crate) fn refuse_protected(&self, inode: &Inode) -> Result<()> {
+        self.refuse_reading_only()?;
+        refuse(inode, &[IMMUTABLE, APPEND])
+    }
+
+    /// Fails for a file whose contents a kernel would not let anyone change, or not without a key.
+    pub(crate) fn refuse_writing(&self, inode: &Inode) -> Result<()> {
+        self.refuse_reading_only()?;
+        let encrypted = (flags::ENCRYPT, "is encrypted");
+        refuse(inode, &[IMMUTABLE, APPEND, (flags::VERITY, "is protected by fs-verity"), encrypted])
     }
 
     /// Fails where a directory takes no new names.

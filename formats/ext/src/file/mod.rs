@@ -29,7 +29,7 @@ impl<D: WriteAt> Filesystem<D> {
 
     fn file_for_change(&self, ino: u32) -> Result<Inode> {
         let inode = self.live_inode(ino)?;
-        self.refuse_protected(&inode)?;
+        self.refuse_writing(&inode)?;
         match inode.file_type() {
             Some(FileType::Regular) => {}
             Some(FileType::Directory) => return Err(Error::IsDirectory),

@@ -45,12 +45,6 @@ impl<D: WriteAt> Filesystem<D> {
         self.add_blocks(inode, nodes * i64::from(self.geo.cluster_ratio()))
     }
 
-    /// Maps blocks that were just allocated after all that are mapped, and counts them.
-    pub(crate) fn append_run(&mut self, inode: &mut Inode, run: Run) -> Result<()> {
-        self.map_run(inode, run)?;
-        self.add_blocks(inode, run.len.into())
-    }
-
     /// Unmaps file blocks `from..to` and frees them.
     pub(crate) fn unmap(&mut self, inode: &mut Inode, from: u64, to: u64) -> Result<()> {
         let to = to.min(MAP_END);

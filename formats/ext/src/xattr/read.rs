@@ -123,7 +123,7 @@ impl<D: ReadAt> Filesystem<D> {
     }
 
     /// The value of one attribute as it is stored, by the number of its prefix and the rest of its name.
-    pub(super) fn stored_xattr(&self, inode: &Inode, index: u8, name: &[u8]) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn stored_xattr(&self, inode: &Inode, index: u8, name: &[u8]) -> Result<Option<Vec<u8>>> {
         let is_it = |(entry, found, _): &Stored| entry.e_name_index == index && found == name;
         let mut found = self.inode_xattrs(inode)?.into_iter().find(is_it);
         if found.is_none() {
