@@ -63,7 +63,8 @@ fn ext4_view_reads_the_same() {
 
 #[test]
 fn rust_fs_ext4_finds_nothing_wrong() {
-    in_parallel(WRITABLE, |name| {
+    // It does not know bigalloc.
+    in_parallel(WRITABLE.iter().filter(|name| **name != "bigalloc"), |name| {
         let (image, tree) = changed(name);
         let file = scratch::device(&image);
         let device = FileDevice::open_path(&file).unwrap();
