@@ -59,6 +59,13 @@ impl<D: ReadAt> Filesystem<D> {
     /// Opens a filesystem for reading. A journal that needs recovery is replayed in memory: what is read is what
     /// would be there after recovery, and the device is not written.
     pub fn open(device: D, options: Options) -> Result<Self> {
+        let mut fs = Self::open_without_journal(device, options)?;
+        fs.open_journal()?;
+        Ok(fs)
+    }
+
+    /// Opens a filesystem as its blocks are at home, without looking at its journal.
+    pub(crate) fn open_without_journal(device: D, options: Options) -> Result<Self> {
         let mut bytes = [0; SUPERBLOCK_LEN];
         if device.len() < SUPERBLOCK_OFFSET + SUPERBLOCK_LEN as u64 {
             return Err(Error::NotExt { found: 0 });
@@ -67,7 +74,7 @@ impl<D: ReadAt> Filesystem<D> {
         let sb = Superblock::read_from_bytes(&bytes).expect("the buffer has the superblock's size");
         let geo = Geometry::check(&sb, device.len())?;
         let state = State { sb, dirty: HashMap::new(), groups: BTreeMap::new(), new_inodes: 0 };
-        let mut fs = Self {
+        Ok(Self {
             device,
             options,
             geo,
@@ -79,16 +86,17 @@ impl<D: ReadAt> Filesystem<D> {
             half_done: false,
             commit_failed: false,
             cache: Mutex::default(),
-        };
-        if fs.geo.features.compat(compat::HAS_JOURNAL) {
-            fs.open_journal()?;
-        } else if fs.geo.features.incompat(incompat::RECOVER) {
-            return Err(corrupt("superblock", "needs_recovery is set, but there is no journal"));
-        }
-        Ok(fs)
+        })
     }
 
-    fn open_journal(&mut self) -> Result<()> {
+    /// Opens the journal, if there is one, and replays in memory what it has newer.
+    pub(crate) fn open_journal(&mut self) -> Result<()> {
+        if !self.geo.features.compat(compat::HAS_JOURNAL) {
+            if self.geo.features.incompat(incompat::RECOVER) {
+                return Err(corrupt("superblock", "needs_recovery is set, but there is no journal"));
+            }
+            return Ok(());
+        }
         let journal = Journal::open(self)?;
         if self.geo.features.incompat(incompat::RECOVER) {
             let (replayed, next_sequence) = journal.recover(self)?;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod alloc;
+mod check;
 mod checksum;
 mod commit;
 mod create;
@@ -25,6 +26,7 @@ pub mod raw;
 mod time;
 mod xattr;
 
+pub use check::{CheckOptions, Finding, MAX_FINDINGS, Report, Severity, check};
 pub use commit::Committed;
 pub use create::{Attrs, New};
 pub use dir::{DirEntry, MAX_NAME};

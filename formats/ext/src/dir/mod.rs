@@ -5,6 +5,7 @@ mod hash;
 mod index;
 mod insert;
 
+pub(crate) use hash::{Algorithm, Hasher};
 pub(crate) use insert::check_name;
 
 use crate::error::{Error, Result, corrupt};

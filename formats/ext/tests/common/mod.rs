@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod rechecksum;
+pub mod spoil;
 
 use nomount_block::{ReadAt, WriteAt};
 use nomount_ext::{Attrs, Error, FileType, Filesystem, New, Options, ROOT_INO, Time};
