@@ -23,7 +23,8 @@ impl<D: WriteAt> Filesystem<D> {
         let end = end.ok_or_else(|| Error::FileTooLarge { size: u64::MAX, max: self.max_file_size(&inode) })?;
         self.check_size(&inode, end)?;
         let extents = self.geo.features.incompat(crate::features::incompat::EXTENTS);
-        if !inode.has_flag(flags::EXTENTS) && !(inode.has_flag(flags::INLINE_DATA) && extents) {
+        let can = inode.has_flag(flags::EXTENTS) || (inode.has_flag(flags::INLINE_DATA) && extents);
+        if !can {
             let detail = format!("{} has a block map, which cannot hold blocks that are not written", inode.place());
             return Err(Error::Invalid(detail));
         }

@@ -67,13 +67,14 @@ impl<D: WriteAt> Filesystem<D> {
         let (first, end) = (bytes.first_block(), bytes.end_block());
         let skip = (offset % block_size) as usize;
         let data_end = offset + data.len() as u64;
-        if skip > 0 || end == first + 1 && data_end % block_size > 0 {
+        let cut_off = !data_end.is_multiple_of(block_size);
+        if skip > 0 || (cut_off && end == first + 1) {
             let mut block = self.block_contents(inode, first)?;
             let len = data.len().min(block.len() - skip);
             block[skip..skip + len].copy_from_slice(&data[..len]);
             bytes.first = Some(block);
         }
-        if data_end % block_size > 0 && end > first + 1 {
+        if cut_off && end > first + 1 {
             let mut block = self.block_contents(inode, end - 1)?;
             let len = (data_end % block_size) as usize;
             block[..len].copy_from_slice(&data[data.len() - len..]);

@@ -62,7 +62,8 @@ impl<D: WriteAt> Filesystem<D> {
     /// is in blocks afterwards, with what it had before.
     fn write_inline(&mut self, inode: &mut Inode, offset: u64, data: &[u8]) -> Result<bool> {
         let inline = inode.has_flag(flags::INLINE_DATA);
-        if !inline && !(inode.size() == 0 && self.may_be_inline(inode)) {
+        let may_be = inline || (inode.size() == 0 && self.may_be_inline(inode));
+        if !may_be {
             return Ok(false);
         }
         let end = offset + data.len() as u64;
