@@ -6,6 +6,7 @@ mod exit;
 mod info;
 mod inject;
 mod ls;
+mod mkfs;
 mod output;
 mod password;
 mod recover;
@@ -32,6 +33,7 @@ enum Command {
     Cat(cat::Args),
     Stat(stat::Args),
     Info(info::Args),
+    Mkfs(mkfs::Args),
     Recover(recover::Args),
 }
 
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Cat(args) => cat::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Mkfs(args) => mkfs::run(&args),
         Command::Recover(args) => recover::run(&args),
     });
     match run {
@@ -76,6 +79,7 @@ impl Command {
             Self::Cat(args) => args.json,
             Self::Stat(args) => args.json,
             Self::Info(args) => args.json,
+            Self::Mkfs(args) => args.json,
             Self::Recover(args) => args.json,
         }
     }

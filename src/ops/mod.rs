@@ -5,6 +5,8 @@ mod editor;
 pub mod guest;
 mod guest_names;
 pub mod inject;
+pub mod mkfs;
+pub mod populate;
 
 pub use change::{Change, What};
 pub use guest_names::Owner;

@@ -1,0 +1,210 @@
+//! Making a filesystem in an image, empty or filled with a tree.
+
+use super::populate::{Fill, Filled, HostTree, TarStream, populate};
+use crate::disk::{Choice, Content, Layout};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Format, Image, ImageOptions};
+use crate::session::redo_path;
+use nomount_block::{ReadAt, Window, WriteAt};
+use nomount_ext::{Filesystem, Made, MkfsOptions, Options};
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Where the files come from.
+#[derive(Debug)]
+pub enum From {
+    /// A directory of the host.
+    Dir(PathBuf),
+    /// A tar stream, read to its end.
+    Tar(TarStream<Box<dyn Read>>),
+}
+
+/// What to make, and where.
+#[derive(Debug)]
+pub struct MkfsRequest {
+    /// How to open the image; it is opened for writing in any case.
+    pub image: ImageOptions,
+    /// The whole device, or a partition by its number.
+    pub partition: Choice,
+    /// Bytes of the filesystem. A raw image that is missing or shorter is made that long.
+    pub size: Option<u64>,
+    /// The filesystem. Its size is the one above.
+    pub options: MkfsOptions,
+    /// Give the blocks of a file back to the host before. A device of the host is only zeroed where it must be.
+    pub discard: bool,
+    /// Overwrite what is recognised there.
+    pub force: bool,
+    /// Files to begin with.
+    pub from: Option<From>,
+    /// How they are made.
+    pub fill: Fill,
+    /// Where the generation numbers of their inodes start from.
+    pub seed: u32,
+    /// Write nothing.
+    pub dry_run: bool,
+}
+
+/// What was made.
+#[derive(Debug)]
+pub struct MkfsReport {
+    /// The filesystem.
+    pub made: Made,
+    /// What it was filled with.
+    pub filled: Option<Filled>,
+    /// The partition; none for the whole device.
+    pub partition: Option<u32>,
+    /// Whether the image was made, too.
+    pub created: bool,
+}
+
+/// Makes a filesystem in the image at `path`.
+///
+/// Where a filesystem, a partition table or anything else is recognised, it is refused without `force`. An image that
+/// was made by this call is removed when it fails.
+pub fn mkfs(path: &Path, request: MkfsRequest) -> Result<MkfsReport> {
+    let named = |error: Error| error.in_image(path);
+    let length = match path.metadata() {
+        Ok(meta) if meta.is_file() => Some(meta.len()),
+        Ok(_) => None,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return create(path, request).map_err(named),
+        Err(error) => return Err(named(Error::new(ErrorKind::Io, "cannot look at the image").caused_by(error))),
+    };
+    // Only a raw image of its own grows: in others the size is that of the guest's disk.
+    let raw = request.image.format == Some(Format::Raw) || length == Some(0);
+    let whole = !matches!(request.partition, Choice::Number(_));
+    if let (Some(have), Some(want)) = (length, request.size)
+        && raw
+        && whole
+        && have < want
+        && !request.dry_run
+    {
+        let file = OpenOptions::new().write(true).open(path);
+        file.and_then(|file| file.set_len(want))
+            .map_err(|error| named(Error::new(ErrorKind::Io, "cannot make the image longer").caused_by(error)))?;
+    }
+    existing(path, request, false).map_err(named)
+}
+
+/// A new raw image.
+fn create(path: &Path, request: MkfsRequest) -> Result<MkfsReport> {
+    let Some(size) = request.size else {
+        let error = Error::new(ErrorKind::NotFound, "the image does not exist");
+        return Err(error.hint("give a size after its name, as in `nomount mkfs disk.img 4G`, to make it"));
+    };
+    if request.image.format == Some(Format::Qcow2) {
+        let error = Error::new(ErrorKind::Unsupported, "a qcow2 image is not made here");
+        return Err(error.hint("make it first with `qemu-img create -f qcow2`"));
+    }
+    if matches!(request.partition, Choice::Number(_)) {
+        return Err(Error::new(ErrorKind::NotFound, "the image does not exist, and so has no partitions"));
+    }
+    let options = MkfsOptions { size: None, ..request.options.clone() };
+    // Refused before anything is made.
+    let made = nomount_ext::plan(size, &options)?;
+    if request.dry_run {
+        return Ok(MkfsReport { made, filled: None, partition: None, created: true });
+    }
+    let failed = |error| Error::new(ErrorKind::Io, "cannot make the image").caused_by(error);
+    let file: File = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
+    let result = file.set_len(size).map_err(failed).and_then(|()| existing(path, request, true));
+    if result.is_err() {
+        // What is left is of no use; the failure that matters is the other one.
+        let _ = std::fs::remove_file(path);
+    }
+    result
+}
+
+fn existing(path: &Path, request: MkfsRequest, created: bool) -> Result<MkfsReport> {
+    let write = !request.dry_run;
+    let how = ImageOptions { write, ..request.image.clone() };
+    // Zeroes in a new file, or in one of no bytes, are no container.
+    let how = if created { ImageOptions { format: Some(Format::Raw), ..how } } else { how };
+    let image = Image::open(path, &how)?;
+    let place = place(&image.device, request.partition, request.force)?;
+    let redo = redo_path(path);
+    if redo.exists() {
+        if !request.force {
+            return Err(Error::new(ErrorKind::Refused, "an unfinished commit lies beside the image")
+                .hint("complete it with `nomount recover`, or drop it with --force"));
+        }
+        if write {
+            std::fs::remove_file(&redo)
+                .map_err(|error| Error::new(ErrorKind::Io, "cannot remove the unfinished commit").caused_by(error))?;
+        }
+    }
+    let whole = place.partition.is_none() && request.size.is_none_or(|size| size == image.device.len());
+    let options = MkfsOptions {
+        size: if whole { None } else { request.size.or(Some(place.len)) },
+        discard: request.discard && path.metadata().is_ok_and(|meta| meta.is_file()),
+        ..request.options
+    };
+    if !write {
+        let made = nomount_ext::plan(place.len, &options)?;
+        return Ok(MkfsReport { made, filled: None, partition: place.partition, created });
+    }
+    let partition = place.partition;
+    let volume = partition.map_or("whole device".to_owned(), |number| format!("partition {number}"));
+    let named = |error: Error| error.in_volume(volume.clone());
+    let mut window = Window::new(image.device, place.start, place.len)?;
+    let made = nomount_ext::mkfs(&mut window, &options).map_err(|error| named(error.into()))?;
+    let filled = match request.from {
+        None => None,
+        Some(from) => {
+            let ext = Options { now: options.now, seed: request.seed };
+            Some(fill(path, window, from, request.fill, ext).map_err(|error| {
+                named(error).hint("the filesystem was made, and has only a part of the files")
+            })?)
+        }
+    };
+    Ok(MkfsReport { made, filled, partition, created })
+}
+
+fn fill<D: WriteAt>(path: &Path, device: D, from: From, how: Fill, options: Options) -> Result<Filled> {
+    let mut fs = Filesystem::open_for_write(device, options)?;
+    match from {
+        From::Dir(root) => populate(&mut fs, &mut HostTree::new(root, Some(path)), how),
+        From::Tar(mut stream) => populate(&mut fs, &mut stream, how),
+    }
+}
+
+/// Where the filesystem goes.
+struct Place {
+    start: u64,
+    len: u64,
+    partition: Option<u32>,
+}
+
+fn place(device: &dyn ReadAt, choice: Choice, force: bool) -> Result<Place> {
+    let holds = |what: String| {
+        Err(Error::new(ErrorKind::Refused, format!("there is {what} already")).hint("--force overwrites it"))
+    };
+    match choice {
+        Choice::Inspect => Err(Error::new(ErrorKind::Usage, "name a partition by its number, or none")),
+        Choice::Number(number) => {
+            let layout = Layout::read(device, choice)?;
+            let volume = layout.partition(number)?;
+            match volume.content {
+                Content::Unknown => {}
+                Content::Extended => {
+                    return Err(Error::new(ErrorKind::Usage, format!("partition {number} is an extended one")));
+                }
+                content if !force => return holds(format!("a filesystem or the like ({content}) in partition {number}")),
+                _ => {}
+            }
+            Ok(Place { start: volume.start, len: volume.len, partition: Some(number) })
+        }
+        Choice::Auto | Choice::Whole => {
+            if !force {
+                let whole = Layout::read(device, Choice::Whole)?;
+                if let Some(volume) = whole.volumes.iter().find(|volume| volume.content != Content::Unknown) {
+                    return holds(format!("a filesystem or the like ({})", volume.content));
+                }
+                if let Some(table) = Layout::read(device, Choice::Auto)?.table {
+                    return holds(format!("a partition table with {} partitions", table.partitions.len()));
+                }
+            }
+            Ok(Place { start: 0, len: device.len(), partition: None })
+        }
+    }
+}
