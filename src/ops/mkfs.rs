@@ -151,7 +151,7 @@ fn existing(path: &Path, request: MkfsRequest, created: bool) -> Result<MkfsRepo
     let filled = match request.from {
         None => None,
         Some(from) => {
-            let ext = Options { now: options.now, seed: request.seed };
+            let ext = Options { now: options.now, seed: request.seed, ..Options::default() };
             Some(
                 fill(path, window, from, request.fill, ext)
                     .map_err(|error| named(error).hint("the filesystem was made, and has only a part of the files"))?,
