@@ -8,6 +8,7 @@ pub mod log;
 pub mod made;
 pub mod rechecksum;
 pub mod spoil;
+pub mod workloads;
 
 use nomount_block::{Memory, Overlay, ReadAt, Spill, WriteAt};
 use nomount_ext::{Attrs, Error, FileType, Filesystem, New, Options, ROOT_INO, Time, acl_to_disk};
