@@ -74,7 +74,9 @@ fn trees_of_every_depth_are_built_and_taken_down() {
         let image = finish(fs);
         judged_but_wide(&name, &image);
         if kind == "extents" {
-            assert_eq!(depth(&image, "f"), levels, "{name}");
+            // Nodes that were filled in any order are not all full.
+            let found = depth(&image, "f");
+            assert!(found == levels || (shuffled && found == levels + 1), "{name}: {found}");
         }
 
         // Half is filled again, the rest goes, and with it the tree.
