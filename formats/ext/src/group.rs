@@ -125,6 +125,7 @@ impl GroupState {
     /// The change is the committed state now.
     pub fn settle(&mut self) {
         self.cut();
+        self.longest = u32::MAX;
         [&mut self.blocks, &mut self.inodes].into_iter().flatten().for_each(Bits::settle);
     }
 }

@@ -74,7 +74,9 @@ fn trees_of_every_depth_are_built_and_taken_down() {
         let image = finish(fs);
         judged_but_wide(&name, &image);
         if kind == "extents" {
-            assert_eq!(depth(&image, "f"), levels, "{name}");
+            // Nodes that were filled in any order are not all full.
+            let found = depth(&image, "f");
+            assert!(found == levels || (shuffled && found == levels + 1), "{name}: {found}");
         }
 
         // Half is filled again, the rest goes, and with it the tree.
@@ -288,6 +290,29 @@ fn a_file_reaches_as_far_as_its_map_and_no_further() {
         fs.truncate(ino, 1).unwrap();
         assert_eq!(blocks(&fs, ino), 0, "{name}");
         judged(name, &finish(fs));
+    }
+}
+
+/// What a change frees cannot be taken again in it. A search that found a group without anything else remembered that
+/// past the commit, and the group was never looked at again.
+#[test]
+fn what_was_freed_is_found_after_the_commit() {
+    if !require(&["e2fsck", "debugfs", "mke2fs"]) {
+        return;
+    }
+    for (kind, options) in KINDS {
+        let mut fs = open(mke2fs(16_384, options));
+        let (a, b, c) = (new_file(&mut fs, b"a"), new_file(&mut fs, b"b"), new_file(&mut fs, b"c"));
+        // Nearly all of the first of two groups, then the rest of it and some of the second.
+        fs.write_contents(a, &bytes(3 << 20, 1)).unwrap();
+        fs.commit().unwrap();
+        fs.truncate(a, 0).unwrap();
+        fs.write_contents(b, &bytes(4 << 20, 2)).unwrap();
+        fs.append(b, &bytes(100_000, 2)).unwrap();
+        fs.commit().unwrap();
+        let rest = (fs.free_blocks_count() - 100) * BLOCK;
+        fs.write_contents(c, &bytes(rest as usize, 3)).unwrap_or_else(|e| panic!("{kind}: {e}"));
+        judged(kind, &finish(fs));
     }
 }
 

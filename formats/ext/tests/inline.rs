@@ -82,7 +82,9 @@ fn every_way_out_of_the_inode_keeps_the_contents() {
         return;
     }
     let old = bytes(100, 7);
-    let ways: &[(&str, fn(&mut Staged, u32) -> Result<(), Error>, usize, Option<usize>)] = &[
+    // How it gets there; the size afterwards; from where on there are nines.
+    type Way = (&'static str, fn(&mut Staged, u32) -> Result<(), Error>, usize, Option<usize>);
+    let ways: &[Way] = &[
         ("append", |fs, ino| fs.append(ino, &[9; 400]), 500, Some(100)),
         ("far", |fs, ino| fs.write_at(ino, 1_000_000, &[9]), 1_000_001, Some(1_000_000)),
         ("up", |fs, ino| fs.truncate(ino, 3000), 3000, None),

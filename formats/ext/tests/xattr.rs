@@ -64,7 +64,7 @@ fn every_place_and_every_size() {
         }
         let digest = judged(name, &finish(fs));
         for (at, _) in sizes.iter().enumerate() {
-            let found = &digest.get(&format!("/x{at}")).unwrap().xattrs;
+            let found = &digest.get(format!("/x{at}")).unwrap().xattrs;
             assert_eq!(found["user.name-0"], bytes(sizes[(at + 3) % sizes.len()], 9), "{name}");
             assert!(!found.contains_key("user.name-1"));
         }
