@@ -10,6 +10,10 @@ use nomount_ext::{Attrs, Error, New, ROOT_INO};
 use nomount_kit::digest::{Entry, Kind, TreeDigest};
 use nomount_kit::{fixture, require};
 
+/// What is tried, what came of it, and whether that is the right error.
+type Case = (&'static str, Result<(), Error>, fn(&Error) -> bool);
+type Operation = fn(&mut Staged) -> Result<(), Error>;
+
 /// Free blocks and inodes.
 fn room(fs: &Staged) -> (u64, u32) {
     (fs.free_blocks_count(), fs.free_inodes_count())
@@ -128,7 +132,7 @@ fn what_a_name_is_not_for_is_refused_and_changes_nothing() {
         let etc = fs.resolve(b"/etc").unwrap();
         let passwd = fs.resolve(b"/etc/passwd").unwrap();
         let long = [b'n'; 256];
-        let cases: Vec<(&str, Result<(), Error>, fn(&Error) -> bool)> = vec![
+        let cases: Vec<Case> = vec![
             ("link a directory", fs.link(etc, ROOT_INO, b"x"), |e| matches!(e, Error::IsDirectory)),
             ("link over", fs.link(passwd, etc, b"shadow"), |e| matches!(e, Error::Exists)),
             ("link in a file", fs.link(passwd, passwd, b"x"), |e| matches!(e, Error::NotDirectory)),
@@ -217,7 +221,7 @@ fn protected_inodes_keep_their_names_and_name_the_reason() {
     }
     // For a file.
     for (flag, word, free) in [(IMMUTABLE, "immutable", false), (APPEND, "append-only", false), (VERITY, "", true)] {
-        let operations: [fn(&mut Staged) -> Result<(), Error>; 4] = [
+        let operations: [Operation; 4] = [
             |fs| fs.unlink(ROOT_INO, b"plain"),
             |fs| fs.rename(ROOT_INO, b"plain", ROOT_INO, b"x"),
             |fs| fs.link(fs.resolve(b"/plain").unwrap(), ROOT_INO, b"x"),
@@ -259,7 +263,7 @@ fn a_tree_with_a_loop_is_an_error_and_no_endless_walk() {
         }
         // `..` that leads nowhere must not hang a rename either.
         let c = open(image.clone()).resolve(b"/a/b/c").unwrap();
-        let circular = altered(&image, &[&format!("unlink /a/.."), &format!("link <{c}> /a/..")]);
+        let circular = altered(&image, &["unlink /a/..", &format!("link <{c}> /a/..")]);
         let mut fs = open(circular);
         mkdir(&mut fs, ROOT_INO, b"x");
         let (a, x) = (fs.resolve(b"/a").unwrap(), ROOT_INO);
@@ -360,7 +364,7 @@ fn names_of_every_kind_come_and_go() {
         }
         let image = finish(fs);
         let after = judged(name, &image);
-        let kinds: Vec<Kind> = (0..all.len()).map(|n| after.get(&format!("/kinds/{n}-too")).unwrap().kind).collect();
+        let kinds: Vec<Kind> = (0..all.len()).map(|n| after.get(format!("/kinds/{n}-too")).unwrap().kind).collect();
         assert_eq!(
             kinds,
             [Kind::File, Kind::Symlink, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::Char, Kind::Block],
