@@ -151,10 +151,11 @@ fn existing(path: &Path, request: MkfsRequest, created: bool) -> Result<MkfsRepo
     let filled = match request.from {
         None => None,
         Some(from) => {
-            let ext = Options { now: options.now, seed: request.seed };
-            Some(fill(path, window, from, request.fill, ext).map_err(|error| {
-                named(error).hint("the filesystem was made, and has only a part of the files")
-            })?)
+            let ext = Options { now: options.now, seed: request.seed, ..Options::default() };
+            Some(
+                fill(path, window, from, request.fill, ext)
+                    .map_err(|error| named(error).hint("the filesystem was made, and has only a part of the files"))?,
+            )
         }
     };
     Ok(MkfsReport { made, filled, partition, created })
@@ -189,7 +190,9 @@ fn place(device: &dyn ReadAt, choice: Choice, force: bool) -> Result<Place> {
                 Content::Extended => {
                     return Err(Error::new(ErrorKind::Usage, format!("partition {number} is an extended one")));
                 }
-                content if !force => return holds(format!("a filesystem or the like ({content}) in partition {number}")),
+                content if !force => {
+                    return holds(format!("a filesystem or the like ({content}) in partition {number}"));
+                }
                 _ => {}
             }
             Ok(Place { start: volume.start, len: volume.len, partition: Some(number) })

@@ -48,9 +48,8 @@ struct Extras {
 
 fn number<T: std::str::FromStr>(key: &str, value: &[u8]) -> Result<T> {
     let parsed = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-    parsed.ok_or_else(|| {
-        Error::new(ErrorKind::Corrupt, format!("the tar stream says {key} is {}", value.escape_ascii()))
-    })
+    parsed
+        .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the tar stream says {key} is {}", value.escape_ascii())))
 }
 
 /// `[-]SECONDS[.FRACTION]`.
@@ -96,7 +95,9 @@ impl Extras {
                 self.sparse = true;
                 self.map.push(number(&text, value)?);
             }
-            "SCHILY.acl.access" | "SCHILY.acl.default" | "RHT.security.selinux" => self.left_out.push(text.into_owned()),
+            "SCHILY.acl.access" | "SCHILY.acl.default" | "RHT.security.selinux" => {
+                self.left_out.push(text.into_owned())
+            }
             _ => {}
         }
         Ok(())
