@@ -530,7 +530,21 @@ fn what_was_made_is_written_to() {
     if !require(&["e2fsck", "debugfs"]) {
         return;
     }
-    let lists = ["", "^has_journal", "^64bit", "^metadata_csum,uninit_bg", "^extent,^64bit", "^flex_bg", "^huge_file"];
+    let lists = [
+        "",
+        "^has_journal",
+        "^64bit",
+        "^metadata_csum,uninit_bg",
+        "^extent,^64bit",
+        "^flex_bg",
+        "^huge_file",
+        "bigalloc",
+        "^resize_inode,meta_bg",
+        "sparse_super2",
+        "quota,project",
+        "mmp",
+        "large_dir,ea_inode,inline_data",
+    ];
     for kind in [Kind::Ext2, Kind::Ext3, Kind::Ext4] {
         for list in lists.iter().filter(|list| kind == Kind::Ext4 || list.is_empty()) {
             let case = Case::new(kind, 24 * MIB).features(list);

@@ -4,6 +4,7 @@ use super::{Contents, Item, Meta, Node, Source, unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tree::Time;
 use rustix::fs::{SeekFrom, lgetxattr, llistxattr, seek};
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
@@ -26,13 +27,15 @@ pub struct HostTree {
     image: Option<(u64, u64)>,
     /// First paths of files with several names.
     linked: HashMap<(u64, u64), Vec<u8>>,
+    /// Room for names, and for a value, of extended attributes.
+    scratch: Vec<u8>,
 }
 
 impl HostTree {
     /// The tree below `root`. A tree that holds `image` is refused.
     pub fn new(root: impl Into<PathBuf>, image: Option<&Path>) -> Self {
         let image = image.and_then(|path| path.metadata().ok()).map(|meta| (meta.dev(), meta.ino()));
-        Self { root: root.into(), image, linked: HashMap::new() }
+        Self { root: root.into(), image, linked: HashMap::new(), scratch: vec![0; MAX_XATTR] }
     }
 
     fn entry(
@@ -55,7 +58,7 @@ impl HostTree {
             }
             self.linked.insert(id, path.to_vec());
         }
-        let meta = meta(&host, path, &found, notes)?;
+        let meta = meta(&host, path, &found, &mut self.scratch, notes)?;
         let kind = found.file_type();
         let (major, minor) = (rustix::fs::major(found.rdev()), rustix::fs::minor(found.rdev()));
         let node = if is_dir {
@@ -117,37 +120,31 @@ impl Source for HostTree {
     }
 }
 
-fn meta(host: &Path, path: &[u8], found: &Metadata, notes: &mut Vec<String>) -> Result<Meta> {
+fn meta(host: &Path, path: &[u8], found: &Metadata, scratch: &mut [u8], notes: &mut Vec<String>) -> Result<Meta> {
     Ok(Meta {
         mode: (found.mode() & 0o7777) as u16,
         uid: found.uid(),
         gid: found.gid(),
         mtime: Time { sec: found.mtime(), nsec: found.mtime_nsec() as u32 },
-        xattrs: xattrs(host, path, notes)?,
+        xattrs: xattrs(host, path, scratch, notes)?,
     })
 }
 
-fn xattrs(host: &Path, path: &[u8], notes: &mut Vec<String>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    use rustix::io::Errno;
-    // Most files have none: the length is asked for first.
-    let none: &mut [u8] = &mut [];
-    match llistxattr(host, none) {
+fn xattrs(host: &Path, path: &[u8], scratch: &mut [u8], notes: &mut Vec<String>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let len = match llistxattr(host, &mut *scratch) {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        Ok(_) => {}
+        Ok(len) => len,
         Err(e) => return Err(unreadable(path, e)),
-    }
-    let mut names = vec![0u8; MAX_XATTR];
-    let len = llistxattr(host, &mut names[..]).map_err(|e| unreadable(path, e))?;
+    };
+    let names = scratch[..len].to_vec();
     let mut list = Vec::new();
-    for name in names[..len].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         if !NAMESPACES.iter().any(|prefix| name.starts_with(prefix)) {
             notes.push(format!("/{}: attribute {} is left out", path.escape_ascii(), name.escape_ascii()));
             continue;
         }
-        let mut value = vec![0u8; MAX_XATTR];
-        let len = lgetxattr(host, name, &mut value[..]).map_err(|e| unreadable(path, e))?;
-        value.truncate(len);
-        list.push((name.to_vec(), value));
+        let len = lgetxattr(host, name, &mut *scratch).map_err(|e| unreadable(path, e))?;
+        list.push((name.to_vec(), scratch[..len].to_vec()));
     }
     list.sort();
     Ok(list)
@@ -178,7 +175,6 @@ impl HostContents {
 
 impl Contents for HostContents {
     fn next_data(&mut self, buf: &mut [u8]) -> Result<Option<(u64, usize)>> {
-        use rustix::io::Errno;
         if self.at >= self.data_end && self.at < self.len {
             self.at = match seek(&self.file, SeekFrom::Data(self.at)) {
                 Ok(data) => data,
