@@ -74,6 +74,13 @@ impl<D: ReadAt> Filesystem<D> {
     /// Opens a filesystem for reading. A journal that needs recovery is replayed in memory: what is read is what
     /// would be there after recovery, and the device is not written.
     pub fn open(device: D, options: Options) -> Result<Self> {
+        let mut fs = Self::open_without_journal(device, options)?;
+        fs.open_journal()?;
+        Ok(fs)
+    }
+
+    /// Opens a filesystem as its blocks are at home, without looking at its journal.
+    pub(crate) fn open_without_journal(device: D, options: Options) -> Result<Self> {
         let mut bytes = [0; SUPERBLOCK_LEN];
         if device.len() < SUPERBLOCK_OFFSET + SUPERBLOCK_LEN as u64 {
             return Err(Error::NotExt { found: 0 });
@@ -88,7 +95,7 @@ impl<D: ReadAt> Filesystem<D> {
             new_inodes: 0,
             ledger: Ledger::default(),
         };
-        let mut fs = Self {
+        Ok(Self {
             device,
             options,
             geo,
@@ -103,16 +110,17 @@ impl<D: ReadAt> Filesystem<D> {
             own_tails: HashSet::new(),
             mmp_sequence: None,
             cache: Mutex::default(),
-        };
-        if fs.geo.features.compat(compat::HAS_JOURNAL) {
-            fs.open_journal()?;
-        } else if fs.geo.features.incompat(incompat::RECOVER) {
-            return Err(corrupt("superblock", "needs_recovery is set, but there is no journal"));
-        }
-        Ok(fs)
+        })
     }
 
-    fn open_journal(&mut self) -> Result<()> {
+    /// Opens the journal, if there is one, and replays in memory what it has newer.
+    pub(crate) fn open_journal(&mut self) -> Result<()> {
+        if !self.geo.features.compat(compat::HAS_JOURNAL) {
+            if self.geo.features.incompat(incompat::RECOVER) {
+                return Err(corrupt("superblock", "needs_recovery is set, but there is no journal"));
+            }
+            return Ok(());
+        }
         let journal = Journal::open(self)?;
         if self.geo.features.incompat(incompat::RECOVER) {
             let (replayed, next_sequence) = journal.recover(self)?;

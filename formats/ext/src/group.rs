@@ -163,7 +163,7 @@ fn join16(lo: u16, hi: u16) -> u32 {
 }
 
 impl Group {
-    fn parse(number: GroupNr, bytes: &[u8]) -> Self {
+    pub(crate) fn parse(number: GroupNr, bytes: &[u8]) -> Self {
         let mut raw = GroupDesc::new_zeroed();
         let len = bytes.len().min(size_of::<GroupDesc>());
         raw.as_mut_bytes()[..len].copy_from_slice(&bytes[..len]);
@@ -199,6 +199,21 @@ impl Group {
         let mut bytes = raw.as_bytes()[..desc_size.min(64)].to_vec();
         bytes.extend(&self.tail);
         bytes
+    }
+
+    /// `bg_checksum`, as it is stored.
+    pub(crate) fn checksum(&self) -> u16 {
+        self.raw.bg_checksum.get()
+    }
+
+    /// The checksum of the block bitmap, as it is stored.
+    pub(crate) fn block_bitmap_csum(&self) -> u32 {
+        join16(self.raw.bg_block_bitmap_csum_lo.get(), self.raw.bg_block_bitmap_csum_hi.get())
+    }
+
+    /// The checksum of the inode bitmap, as it is stored.
+    pub(crate) fn inode_bitmap_csum(&self) -> u32 {
+        join16(self.raw.bg_inode_bitmap_csum_lo.get(), self.raw.bg_inode_bitmap_csum_hi.get())
     }
 
     /// Whether the committed block bitmap is not on the device but follows from the layout.
@@ -308,8 +323,7 @@ impl<D: ReadAt> Filesystem<D> {
         } else {
             let bytes = self.read_block(group.block_bitmap)?.to_vec();
             let len = self.geo.clusters_per_group as usize / 8;
-            let csum = join16(group.raw.bg_block_bitmap_csum_lo.get(), group.raw.bg_block_bitmap_csum_hi.get());
-            self.check_bitmap(&place(), &bytes[..len], csum, 0x3A)?;
+            self.check_bitmap(&place(), &bytes[..len], group.block_bitmap_csum(), 0x3A)?;
             bytes
         };
         // What the layout needs must be in use, or allocation would hand out metadata.
@@ -339,8 +353,7 @@ impl<D: ReadAt> Filesystem<D> {
             bytes
         } else {
             let bytes = self.read_block(group.inode_bitmap)?.to_vec();
-            let csum = join16(group.raw.bg_inode_bitmap_csum_lo.get(), group.raw.bg_inode_bitmap_csum_hi.get());
-            self.check_bitmap(&place(), &bytes[..inodes as usize / 8], csum, 0x3C)?;
+            self.check_bitmap(&place(), &bytes[..inodes as usize / 8], group.inode_bitmap_csum(), 0x3C)?;
             bytes
         };
         // Small groups: the reserved inodes may go on in the second one.
@@ -498,7 +511,7 @@ pub(crate) fn bitmap_checksum(geo: &Geometry, bytes: &[u8], hi_end: u16) -> u32 
 }
 
 /// Clear bits among the first `len`.
-fn count_free(bits: &[u8], len: u32) -> u32 {
+pub(crate) fn count_free(bits: &[u8], len: u32) -> u32 {
     let (whole, rest) = (len / 8, len / 8 * 8..len);
     let in_whole: u32 = bits[..whole as usize].iter().map(|byte| byte.count_zeros()).sum();
     in_whole + rest.filter(|index| !bit(bits, *index)).count() as u32

@@ -114,6 +114,11 @@ pub struct Inode {
 }
 
 impl Inode {
+    /// An inode as its table has it, unverified. `bytes` has the size of an inode.
+    pub(crate) fn from_bytes(ino: u32, bytes: Vec<u8>) -> Self {
+        Self { ino, bytes }
+    }
+
     pub(crate) fn new_zeroed(ino: u32, size: u16) -> Self {
         Self { ino, bytes: vec![0; usize::from(size)] }
     }
@@ -419,11 +424,16 @@ impl Inode {
         if BASE_LEN + extra > self.bytes.len() || !extra.is_multiple_of(4) {
             return Err(corrupt(self.place(), format!("i_extra_isize is {extra}")));
         }
+        self.compare_checksum(geo).map_err(|(found, wanted)| bad_checksum(self.place(), found, wanted))
+    }
+
+    /// The checksum that is stored and the one that should be, where they differ.
+    pub(crate) fn compare_checksum(&self, geo: &Geometry) -> Result<(), (u32, u32)> {
         // An inode that was never written is all zero, without a checksum.
         if geo.metadata_csum() && self.bytes.iter().any(|byte| *byte != 0) {
             let (found, wanted) = (self.stored_checksum(), self.wanted_checksum(geo));
             if found != wanted {
-                return Err(bad_checksum(self.place(), found, wanted));
+                return Err((found, wanted));
             }
         }
         Ok(())

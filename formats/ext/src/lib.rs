@@ -7,6 +7,7 @@
 
 mod acl;
 mod alloc;
+mod check;
 mod checksum;
 mod commit;
 mod create;
@@ -37,6 +38,7 @@ mod time;
 mod unlink;
 mod xattr;
 
+pub use check::{CheckOptions, Finding, MAX_FINDINGS, Report, Severity, check};
 pub use commit::Committed;
 pub use create::{Attrs, New};
 pub use dir::{DirEntry, MAX_NAME};

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::rechecksum::{Kind, Layout, Place, le16, le32};
-use common::{OPTIONS, in_parallel, long, seed, typical_change};
+use common::rechecksum::Layout;
+use common::{OPTIONS, in_parallel, long, seed, spoil, typical_change};
 use nomount_block::{
     Error as DeviceError, ErrorKind, Extent, ExtentKind, Overlay, ReadAt, Spill, WriteAt, check_range,
 };
@@ -17,19 +17,6 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Between them they have every structure, with and without checksums, clean and to be recovered.
-const FIELDS: &[&str] = &[
-    "ext4-1k",
-    "ext3-1k",
-    "ext4-147",
-    "ext4-142",
-    "dirty-csum2",
-    "dirty-csum3",
-    "dirty-32bit",
-    "orphan-list",
-    "ea-inode",
-    "inline-data",
-];
 const RANDOM: &[&str] = &[
     "bigalloc",
     "casefold",
@@ -231,67 +218,14 @@ impl Tally {
     }
 }
 
-/// Offset and length of each field: words of four bytes, and of two where fields may be that short.
-fn fields(place: &Place) -> Vec<(usize, usize)> {
-    let words = place.fields.clone().step_by(4).map(|at| (at, 4));
-    let short = match place.kind {
-        Kind::Superblock => vec![0x3A, 0x4C, 0x58, 0x5A, 0xCE, 0xFC, 0xFE, 0x15C, 0x15E, 0x174],
-        Kind::Inode(_) => vec![0, 2, 0x1A, 0x28, 0x2A, 0x2C, 0x2E, 0x74, 0x76, 0x78, 0x80, 0x82],
-        Kind::JournalSuperblock | Kind::BlockBitmap(_) | Kind::InodeBitmap(_) | Kind::Plain => vec![],
-        _ => place.fields.clone().step_by(2).collect(),
-    };
-    let short = short.into_iter().filter(|at| place.fields.contains(at)).map(|at| (at, 2));
-    let bytes = match place.kind {
-        Kind::Superblock => vec![0xFC, 0x174, 0x175],
-        Kind::DxRoot(_) => vec![28, 29, 30, 31],
-        Kind::DirLeaf(_) => vec![6, 7, 18, 19, 30, 31],
-        Kind::XattrBlock => vec![32, 33],
-        _ => vec![],
-    };
-    words.chain(short).chain(bytes.into_iter().map(|at| (at, 1))).collect()
-}
-
-/// 0, 1, all ones, one off either way, the top bit alone, and anything.
-fn values(old: u32, len: usize, rng: &mut StdRng) -> BTreeSet<u32> {
-    let mask = if len == 4 { u32::MAX } else { (1 << (8 * len)) - 1 };
-    let top = 1 << (8 * len - 1);
-    let list = [0, 1, mask, old.wrapping_add(1), old.wrapping_sub(1), old ^ top, rng.random()];
-    // Journals are big-endian: off by one there is this.
-    let swapped = old.swap_bytes().wrapping_add(1).swap_bytes();
-    list.into_iter().chain([swapped]).map(|value| value & mask).filter(|value| *value != old & mask).collect()
-}
-
 #[test]
 fn every_field_spoiled() {
     let seed = seed(SEED);
     let tally = Tally::default();
-    in_parallel(FIELDS, |name| {
+    in_parallel(spoil::IMAGES, |name| {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut image = fixture::bytes(name);
-        let layout = Layout::of(&image);
-        for place in layout.places(&image) {
-            let block = place.at / layout.block * layout.block..(place.at / layout.block + 1) * layout.block;
-            for (offset, len) in fields(&place) {
-                let at = place.at + offset;
-                let old = if len == 4 { le32(&image, at) } else { le16(&image, at) & ((1 << (8 * len)) - 1) };
-                for value in values(old, len, &mut rng) {
-                    if !long() && rng.random_range(0..9) != 0 {
-                        continue;
-                    }
-                    // Stale checksums end at the first check: a few say enough.
-                    let stale = rng.random_range(0..8) == 0;
-                    let saved = image[block.clone()].to_vec();
-                    let saved_groups = image[..8 * layout.block].to_vec();
-                    image[at..at + len].copy_from_slice(&value.to_le_bytes()[..len]);
-                    if !stale {
-                        layout.fix(&mut image, &place);
-                    }
-                    tally.run(&image, || format!("{name}, {:?} at {at:#x}+{len}: {old:#x} -> {value:#x}", place.kind));
-                    image[block.clone()].copy_from_slice(&saved);
-                    image[..8 * layout.block].copy_from_slice(&saved_groups);
-                }
-            }
-        }
+        let pick = |rng: &mut StdRng| long() || rng.random_range(0..9) == 0;
+        spoil::each_field(name, &mut rng, pick, |image, case| tally.run(image, || case.to_string()));
     });
     tally.finish();
 }

@@ -160,7 +160,7 @@ impl<D: ReadAt> Filesystem<D> {
     }
 
     /// A hash function with this filesystem's seed and signedness of characters.
-    pub(super) fn hasher(&self, algorithm: Algorithm, signed: Option<bool>) -> Hasher {
+    pub(crate) fn hasher(&self, algorithm: Algorithm, signed: Option<bool>) -> Hasher {
         const UNSIGNED_HASH: u32 = 2;
         let by_flags = self.state.sb.s_flags.get() & UNSIGNED_HASH == 0;
         let seed = std::array::from_fn(|at| self.state.sb.s_hash_seed[at].get());

@@ -9,6 +9,7 @@ mod insert;
 mod remove;
 mod split;
 
+pub(crate) use hash::{Algorithm, Hasher};
 pub(crate) use insert::check_name;
 
 use crate::error::{Error, Result, corrupt};

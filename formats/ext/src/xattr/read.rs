@@ -82,7 +82,7 @@ impl<D: ReadAt> Filesystem<D> {
         Ok(Some((header, list)))
     }
 
-    pub(super) fn xattr_checksum(&self, block: BlockNr, bytes: &[u8]) -> u32 {
+    pub(crate) fn xattr_checksum(&self, block: BlockNr, bytes: &[u8]) -> u32 {
         let seed = crc32c(self.geo.csum_seed, &block.to_le_bytes());
         let sum = crc32c(crc32c(seed, &bytes[..0x10]), &[0; 4]);
         crc32c(sum, &bytes[0x14..])

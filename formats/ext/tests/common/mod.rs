@@ -7,6 +7,7 @@ pub mod judged;
 pub mod log;
 pub mod made;
 pub mod rechecksum;
+pub mod spoil;
 
 use nomount_block::{Memory, Overlay, ReadAt, Spill, WriteAt};
 use nomount_ext::{Attrs, Error, FileType, Filesystem, New, Options, ROOT_INO, Time, acl_to_disk};
