@@ -360,10 +360,16 @@ impl<D: ReadAt> Checker<'_, D> {
             return;
         }
         let wanted = note.bits & Note::TYPE;
-        if note.has(Note::USED) && !note.has(Note::BROKEN) && entry.file_type != wanted {
-            let id = if entry.file_type == 0 { "PR_2_SET_FILETYPE" } else { "PR_2_BAD_FILETYPE" };
-            let found = format!("file type is {}, that of inode {} {wanted}", entry.file_type, entry.ino);
-            self.entry_bad(dir, part, entry, id, found);
+        if !note.has(Note::USED) || note.has(Note::BROKEN) || entry.file_type == wanted {
+            return;
+        }
+        let found = format!("file type is {}, that of inode {} {wanted}", entry.file_type, entry.ino);
+        if entry.file_type == 0 {
+            // Not told is not wrong: whoever reads it asks the inode.
+            let place = format!("inode {}, directory block {}", dir.ino, part.file_block);
+            self.warn("NM_FILETYPE_UNKNOWN", place, found, "");
+        } else {
+            self.entry_bad(dir, part, entry, "PR_2_BAD_FILETYPE", found);
         }
     }
 

@@ -33,6 +33,9 @@ pub(super) struct Leaf {
     file_block: FileBlock,
     key: u32,
     next: u64,
+    /// Its key, or that of the next leaf, is not in the node that leads to it but further up.
+    first: bool,
+    last: bool,
 }
 
 /// What a block of an indexed directory is for.
@@ -74,13 +77,14 @@ impl Index {
             return None;
         }
         let found = format!("its hash is {hash:#010x}, the leaf has {:#010x} to {:#010x}", leaf.key, leaf.next);
+        // e2fsck looks no further up than the node that leads to the leaf.
         Some(if hash < leaf.key {
-            ("PR_2_HTREE_MIN_HASH", found)
-        } else if wide == leaf.next {
+            (if leaf.first { "NM_HTREE_MIN_HASH" } else { "PR_2_HTREE_MIN_HASH" }, found)
+        } else if wide > leaf.next {
+            (if leaf.last { "NM_HTREE_MAX_HASH" } else { "PR_2_HTREE_MAX_HASH" }, found)
+        } else {
             // e2fsck does not look at the bit that says that a hash goes on in the next leaf.
             ("NM_HTREE_COLLISION", found)
-        } else {
-            ("PR_2_HTREE_MAX_HASH", found)
         })
     }
 }
@@ -185,10 +189,10 @@ impl<D: ReadAt> Checker<'_, D> {
                 self.corrupt(id, place(), found, "");
                 walk.sound = false;
             }
-            if u64::from(key) > node.next {
+            // e2fsck holds a node's hashes against each other and not against what leads to the node.
+            if u64::from(key) > node.next && u64::from(before) <= node.next {
                 let found = format!("entry {at} has hash {key:#010x}");
-                self.corrupt("PR_2_HTREE_MAX_HASH", place(), found, format!("at most {:#010x}", node.next));
-                walk.sound = false;
+                self.corrupt("NM_HTREE_NODE_RANGE", place(), found, format!("at most {:#010x}", node.next));
             }
             before = key;
             // The high bits of the number are reserved.
@@ -206,7 +210,8 @@ impl<D: ReadAt> Checker<'_, D> {
                 continue;
             }
             if node.levels == 0 {
-                walk.index.leaves.push(Leaf { file_block, key, next });
+                let (first, last) = (at == 0, at + 1 == count);
+                walk.index.leaves.push(Leaf { file_block, key, next, first, last });
                 continue;
             }
             walk.index.nodes.push(file_block);
@@ -226,7 +231,7 @@ impl<D: ReadAt> Checker<'_, D> {
                 65535 | 0 if bytes.len() == 65536 => 65536,
                 len => usize::from(len),
             };
-            if le32(bytes, 0) != 0 || len != bytes.len() {
+            if le32(bytes, 0) != 0 || len != bytes.len() || bytes[6] != 0 {
                 self.corrupt("PR_2_HTREE_BAD_DEPTH", place(), "the block is no index node", "");
                 return None;
             }

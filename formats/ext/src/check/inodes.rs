@@ -177,7 +177,7 @@ impl<D: ReadAt> Checker<'_, D> {
         self.check_contents(inode)
     }
 
-    fn check_flags(&mut self, inode: &Inode) {
+    pub(super) fn check_flags(&mut self, inode: &Inode) {
         let features = self.geo.features;
         let kind = inode.file_type();
         let extents = inode.has_flag(flags::EXTENTS);
@@ -193,7 +193,7 @@ impl<D: ReadAt> Checker<'_, D> {
             }
         }
         if inode.has_flag(flags::INLINE_DATA) {
-            if !features.incompat(incompat::INLINE_DATA) {
+            if !features.incompat(incompat::INLINE_DATA) && inode.ino() >= self.geo.first_ino {
                 let found = "its contents are inline, and the filesystem has no such feature";
                 self.corrupt("PR_1_INLINE_DATA_SET", inode.place(), found, "");
             }
@@ -206,11 +206,13 @@ impl<D: ReadAt> Checker<'_, D> {
             if !features.incompat(incompat::CASEFOLD) {
                 let found = "it is case-folded, and the filesystem has no such feature";
                 self.corrupt("PR_1_CASEFOLD_FEATURE", inode.place(), found, "");
-            } else if !inode.is_dir() {
+            }
+            if !inode.is_dir() {
                 self.corrupt("PR_1_CASEFOLD_NONDIR", inode.place(), "it is case-folded, and no directory", "");
             }
         }
-        if inode.has_flag(IMAGIC) && !features.compat(IMAGIC_INODES) {
+        let reserved = self.is_reserved(inode.ino()) && inode.ino() != ROOT_INO;
+        if inode.has_flag(IMAGIC) && !features.compat(IMAGIC_INODES) && !reserved {
             self.corrupt("PR_1_SET_IMAGIC", inode.place(), "the flag imagic is set", "");
         }
         if inode.has_flag(EA_INODE) && kind != Some(FileType::Regular) {
@@ -218,7 +220,7 @@ impl<D: ReadAt> Checker<'_, D> {
         }
         if inode.has_flag(flags::INDEX) {
             if kind != Some(FileType::Directory) {
-                if mapped {
+                if mapped || reserved {
                     self.corrupt("PR_1_HTREE_NODIR", inode.place(), "it has an index, and is no directory", "");
                 }
             } else if !features.compat(compat::DIR_INDEX) {

@@ -129,9 +129,10 @@ impl<D: ReadAt> Checker<'_, D> {
             return Ok(());
         }
         if let Some(depth) = depth.filter(|depth| *depth != found) {
-            self.bad(map, id, node, format!("depth of the node is {found}"), depth.to_string());
-            return Ok(());
+            // e2fsck counts the levels itself; the kernel refuses the node.
+            self.bad(map, "NM_EXTENT_DEPTH", node, format!("depth of the node is {found}"), depth.to_string());
         }
+        let found = depth.unwrap_or(found);
         if let Some(block) = node.filter(|_| self.geo.metadata_csum()) {
             let tail = HEADER + max * ENTRY;
             if let Some(found) = bytes.get(tail..tail + 4).map(|bytes| le32(bytes, 0)) {

@@ -146,6 +146,7 @@ impl<'a, D: ReadAt> Checker<'a, D> {
 
     fn run(mut self, how: &CheckOptions, journal: Option<Error>) -> Result<Report> {
         self.check_superblock(how);
+        self.check_quota_inodes();
         if !self.load_groups()? {
             return Ok(self.report);
         }

@@ -15,6 +15,9 @@ const BLOCK: usize = 1024;
 const ROOT: u32 = 1;
 const LEVELS: u32 = 4;
 const MAGICS: [(&str, u32); 3] = [("user", 0xD9C0_1F11), ("group", 0xD9C0_1927), ("project", 0xD9C0_3F14)];
+/// The inodes that are reserved for them; that of projects is an ordinary one.
+pub(super) const USER_INO: u32 = 3;
+pub(super) const GROUP_INO: u32 = 4;
 /// Header of a block of entries, and an entry.
 const HEADER: usize = 16;
 const ENTRY: usize = 72;
@@ -55,6 +58,17 @@ impl Usage {
 }
 
 impl<D: ReadAt> Checker<'_, D> {
+    /// Which inodes may hold quota files.
+    pub(super) fn check_quota_inodes(&mut self) {
+        for ((kind, _), ino) in MAGICS.into_iter().zip(self.quota_inodes()) {
+            let reserved = ino < self.geo.first_ino && !matches!(ino, 0 | USER_INO | GROUP_INO);
+            if reserved || ino > self.geo.inodes_count {
+                let found = format!("{kind} quota is in inode {ino}");
+                self.corrupt("PR_0_INVALID_QUOTA_INO", "superblock", found, "");
+            }
+        }
+    }
+
     pub(super) fn check_quota(&mut self) -> Result<()> {
         if !self.geo.features.ro_compat(ro_compat::QUOTA) {
             return Ok(());
@@ -69,13 +83,9 @@ impl<D: ReadAt> Checker<'_, D> {
             if ino == 0 {
                 continue;
             }
-            let wrong_place = if at < 2 { ino >= self.geo.first_ino } else { ino < self.geo.first_ino };
-            if ino > self.geo.inodes_count || wrong_place {
-                let found = format!("{} quota is in inode {ino}", MAGICS[at].0);
-                self.corrupt("PR_0_INVALID_QUOTA_INO", "superblock", found, "");
-                continue;
+            if ino <= self.geo.inodes_count {
+                self.check_quota_file(at, ino, &usage.kinds[at])?;
             }
-            self.check_quota_file(at, ino, &usage.kinds[at])?;
         }
         Ok(())
     }

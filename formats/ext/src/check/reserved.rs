@@ -2,15 +2,13 @@
 //! for growing.
 
 use super::inode_table::Note;
-use super::{Checker, le32};
+use super::{Checker, le32, quota};
 use crate::error::Result;
 use crate::features::{compat, incompat, ro_compat};
 use crate::inode::{FileType, Inode, flags};
 use nomount_block::ReadAt;
 
 const BAD_INO: u32 = 1;
-const USER_QUOTA_INO: u32 = 3;
-const GROUP_QUOTA_INO: u32 = 4;
 const BOOT_INO: u32 = 5;
 const RESIZE_INO: u32 = 7;
 const JOURNAL_INO: u32 = 8;
@@ -22,10 +20,11 @@ const MAP: usize = 60;
 impl<D: ReadAt> Checker<'_, D> {
     pub(super) fn check_reserved(&mut self, inode: &Inode) -> Result<()> {
         let ino = inode.ino();
-        let sb = &self.fs.state.sb;
         let note = self.notes.get_mut(ino);
         note.bits |= Note::USED | inode.file_type().map_or(0, FileType::entry_type);
         note.links = inode.links();
+        self.check_flags(inode);
+        let sb = &self.fs.state.sb;
         let features = self.geo.features;
         let role = if features.compat(compat::HAS_JOURNAL) && ino == sb.s_journal_inum.get() {
             Some("PR_1_JOURNAL_BAD_MODE")
@@ -46,7 +45,7 @@ impl<D: ReadAt> Checker<'_, D> {
         match ino {
             RESIZE_INO => return self.check_resize(inode),
             JOURNAL_INO => self.must_be_clear(inode, "PR_1_JOURNAL_INODE_NOT_CLEAR"),
-            USER_QUOTA_INO | GROUP_QUOTA_INO => self.must_be_clear(inode, "PR_1_QUOTA_INODE_NOT_CLEAR"),
+            quota::USER_INO | quota::GROUP_INO => self.must_be_clear(inode, "PR_1_QUOTA_INODE_NOT_CLEAR"),
             BAD_INO => {
                 let base = inode.base();
                 let owner = base.i_uid.get() | base.i_gid.get() | base.i_mode.get() | base.i_links_count.get();
@@ -108,6 +107,7 @@ impl<D: ReadAt> Checker<'_, D> {
             let found = format!("its list, block {list}, is used by something else");
             self.corrupt("PR_1B_DUP_BLOCK", inode.place(), found, "");
         }
+        self.check_resize_size(inode);
         let Some(blocks) = self.check_resize_lists(inode, list)? else { return Ok(()) };
         let (found, wanted) = (inode.blocks_512(self.geo), blocks * self.ratio() * u64::from(self.geo.block_size / 512));
         if found != wanted {
@@ -115,6 +115,20 @@ impl<D: ReadAt> Checker<'_, D> {
             self.corrupt("PR_1_BAD_I_BLOCKS", inode.place(), found, wanted.to_string());
         }
         Ok(())
+    }
+
+    /// The size is that of a file that ends with its two levels of pointers.
+    fn check_resize_size(&mut self, inode: &Inode) {
+        let bs = u64::from(self.geo.block_size);
+        let pointers = bs / 4;
+        let (size, wanted) = (inode.size(), (12 + pointers + pointers * pointers) * bs);
+        if size > wanted + pointers.pow(3) * bs {
+            let found = format!("size is {size}");
+            self.corrupt("PR_1_BAD_I_SIZE", inode.place(), found, wanted.to_string());
+        } else if size != wanted {
+            let found = format!("size is {size}");
+            self.warn("NM_RESIZE_INODE_SIZE", inode.place(), found, wanted.to_string());
+        }
     }
 
     /// Gives how many blocks the inode has; none where its lists are wrong.

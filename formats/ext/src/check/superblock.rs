@@ -3,7 +3,7 @@
 use super::{CheckOptions, Checker, Severity, le32};
 use crate::checksum::crc32c;
 use crate::error::Result;
-use crate::features::{compat, incompat, ro_compat};
+use crate::features::{Features, compat, incompat, ro_compat};
 use crate::geometry::{GroupNr, STATE_ERROR, STATE_VALID, superblock_checksum};
 use crate::raw::Superblock;
 use nomount_block::ReadAt;
@@ -13,6 +13,8 @@ const PLACE: &str = "superblock";
 /// The magic number and the sequences of an MMP block: not in use, and being checked.
 const MMP_MAGIC: u32 = 0x004D_4D50;
 const MMP_CLEAN: u32 = 0xFF4D_4D50;
+/// Groups of a flexible group are counted in 32 bits.
+const MAX_LOG_FLEX: u8 = 31;
 /// Clocks of hosts differ by up to a day, as between local time and UTC.
 const CLOCK_FUDGE: i64 = 86400;
 
@@ -36,6 +38,10 @@ impl<D: ReadAt> Checker<'_, D> {
         if !features.ro_compat(ro_compat::BIGALLOC) && clusters != self.geo.blocks_per_group {
             let found = format!("s_clusters_per_group is {clusters}");
             self.corrupt("PR_0_MISC_CORRUPT_SUPER", PLACE, found, self.geo.blocks_per_group.to_string());
+        }
+        if sb.s_log_groups_per_flex > MAX_LOG_FLEX {
+            let found = format!("s_log_groups_per_flex is {}", sb.s_log_groups_per_flex);
+            self.corrupt("PR_0_MISC_CORRUPT_SUPER", PLACE, found, format!("at most {MAX_LOG_FLEX}"));
         }
         let table = self.geo.inodes_per_block() * self.geo.blocks_per_group.saturating_sub(4);
         if self.geo.inodes_per_group > table {
@@ -64,8 +70,43 @@ impl<D: ReadAt> Checker<'_, D> {
         if features.incompat(incompat::BIT64) && !features.incompat(incompat::EXTENTS) {
             self.corrupt("PR_0_64BIT_WITHOUT_EXTENTS", PLACE, "64bit without extent", "");
         }
+        self.check_known_features();
         self.check_extra_isizes();
         self.check_state(how);
+    }
+
+    /// What an unknown feature adds is not looked at.
+    fn check_known_features(&mut self) {
+        const COMPAT: u32 = 0x3
+            | compat::HAS_JOURNAL
+            | compat::EXT_ATTR
+            | compat::RESIZE_INODE
+            | compat::DIR_INDEX
+            | compat::SPARSE_SUPER2
+            | compat::FAST_COMMIT
+            | compat::STABLE_INODES
+            | compat::ORPHAN_FILE;
+        const RO_COMPAT: u32 = ro_compat::SPARSE_SUPER
+            | ro_compat::LARGE_FILE
+            | ro_compat::HUGE_FILE
+            | ro_compat::GDT_CSUM
+            | ro_compat::DIR_NLINK
+            | ro_compat::EXTRA_ISIZE
+            | ro_compat::QUOTA
+            | ro_compat::BIGALLOC
+            | ro_compat::METADATA_CSUM
+            | ro_compat::READONLY
+            | ro_compat::PROJECT
+            | ro_compat::SHARED_BLOCKS
+            | ro_compat::VERITY
+            | ro_compat::ORPHAN_PRESENT;
+        let Features { compat, ro_compat, .. } = self.geo.features;
+        let unknown = Features { compat: compat & !COMPAT, incompat: 0, ro_compat: ro_compat & !RO_COMPAT };
+        let names = unknown.names();
+        if !names.is_empty() {
+            let found = format!("feature {} is not known, and what it adds not checked", names.join(", "));
+            self.warn("NM_UNKNOWN_FEATURE", PLACE, found, "");
+        }
     }
 
     fn check_extra_isizes(&mut self) {
@@ -105,7 +146,7 @@ impl<D: ReadAt> Checker<'_, D> {
         ] {
             if time > now.sec.saturating_add(CLOCK_FUDGE) {
                 let found = format!("last {what} at {time} seconds");
-                self.add(Severity::Note, id, PLACE, found, format!("at most the present, {}", now.sec));
+                self.warn(id, PLACE, found, format!("at most the present, {}", now.sec));
             }
         }
     }

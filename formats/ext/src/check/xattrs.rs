@@ -5,7 +5,7 @@ use super::{Checker, acl, le16, le32};
 use crate::error::Result;
 use crate::features::{compat, incompat};
 use crate::geometry::BlockNr;
-use crate::inode::Inode;
+use crate::inode::{Inode, ROOT_INO};
 use nomount_block::ReadAt;
 
 const MAGIC: u32 = 0xEA02_0000;
@@ -106,7 +106,10 @@ impl<D: ReadAt> Checker<'_, D> {
         }
         if !self.geo.contains(block, 1) {
             let wanted = format!("less than {}", self.geo.blocks_count);
-            self.corrupt("PR_2_FILE_ACL_BAD", inode.place(), format!("attribute block is {block}"), wanted);
+            // e2fsck tells it with the names of an inode.
+            let named = inode.ino() == ROOT_INO || inode.ino() >= self.geo.first_ino;
+            let id = if named { "PR_2_FILE_ACL_BAD" } else { "NM_FILE_ACL_BAD" };
+            self.corrupt(id, inode.place(), format!("attribute block is {block}"), wanted);
             return Ok(Attributes::default());
         }
         if let Some(shared) = self.xattr_blocks.get_mut(&block) {
@@ -175,13 +178,15 @@ impl<D: ReadAt> Checker<'_, D> {
                 all.inodes += 1;
                 continue;
             }
-            let value = &bytes[entry.value_at..entry.value_at + entry.value_size];
+            // The hash is over whole words, whatever fills the last one up.
+            let padded = &bytes[entry.value_at..entry.value_at + entry.value_size.next_multiple_of(4)];
+            let value = &padded[..entry.value_size];
             // In inodes the hash is left out by most writers.
             let left_out = entry.hash == 0 && matches!(home, Home::Inode(_));
-            if !left_out && !is_hash_of(entry, words(value)) {
+            if !left_out && !is_hash_of(entry, words(padded)) {
                 hashes_right = false;
                 let found = format!("hash of attribute at byte {} is {:#010x}", entry.at, entry.hash);
-                let wanted = format!("{:#010x}", hash(entry.name, words(value), false));
+                let wanted = format!("{:#010x}", hash(entry.name, words(padded), false));
                 self.corrupt("PR_1_ATTR_HASH", home.place(inode), found, wanted);
             }
             if matches!(entry.index, ACL_ACCESS | ACL_DEFAULT)
@@ -266,8 +271,9 @@ impl<D: ReadAt> Checker<'_, D> {
             }
             if entry.value_inode == 0 {
                 let end = entry.value_at.checked_add(entry.value_size.next_multiple_of(4));
-                // The offset of an empty value means nothing.
-                if entry.value_size > 0 && end.is_none_or(|end| end > bytes.len()) {
+                // In inodes the offset of an empty value means nothing.
+                let told = entry.value_size > 0 || matches!(home, Home::Block(_));
+                if told && end.is_none_or(|end| end > bytes.len()) {
                     let id = home.id("PR_1_ATTR_VALUE_SIZE", "PR_1_EA_BAD_VALUE");
                     let found = format!("value of {} bytes at byte {}", entry.value_size, entry.value_at);
                     self.corrupt(id, home.place(inode), found, format!("less than {}", bytes.len()));
@@ -329,13 +335,9 @@ impl<D: ReadAt> Checker<'_, D> {
     }
 }
 
-/// A value as words, the last one filled up with zeroes.
+/// A value as words.
 fn words(value: &[u8]) -> impl Iterator<Item = u32> + Clone + '_ {
-    value.chunks(4).map(|chunk| {
-        let mut word = [0; 4];
-        word[..chunk.len()].copy_from_slice(chunk);
-        u32::from_le_bytes(word)
-    })
+    value.chunks_exact(4).map(|word| le32(word, 0))
 }
 
 /// `e_hash`. Old writers took the characters of names as signed.

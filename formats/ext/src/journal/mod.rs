@@ -145,6 +145,12 @@ impl Journal {
         run.block + u64::from(index - run.file_block)
     }
 
+    /// Blocks of its file that are mapped, counted from the first.
+    pub fn mapped(&self) -> u64 {
+        let end = self.runs.last().map_or(0, |run| u64::from(run.file_block) + u64::from(run.len));
+        end.max(u64::from(self.end))
+    }
+
     /// The same journal after a recovery: empty, and with a sequence number that the log does not contain.
     pub fn recovered(mut self, next_sequence: u32) -> Self {
         self.sb.s_start.set(0);
