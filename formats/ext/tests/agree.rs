@@ -23,7 +23,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const SEED: &str = "NOMOUNT_AGREE_SEED";
 /// One of so many cases is tried in the short form.
-const SHARE: u32 = 10;
+const SHARE: u32 = 40;
 /// Where the first feature word that tells of a needed recovery is.
 const INCOMPAT: usize = 1024 + 0x60;
 const RECOVER: u8 = 4;
@@ -59,6 +59,27 @@ const KNOWN: &[Known] = &[
         bytes: 0x28..0x64,
         clean_for: Who::E2fsck,
         why: "e2fsck looks for more than the journal's first block only when it replays",
+    },
+    Known {
+        image: "",
+        is: |kind| kind == Kind::Inode(JOURNAL_INO),
+        bytes: 4..8,
+        clean_for: Who::E2fsck,
+        why: "e2fsck does not miss the blocks of a larger journal that a block map has not",
+    },
+    Known {
+        image: "",
+        is: |kind| kind == Kind::Superblock,
+        bytes: 0x4C..0x50,
+        clean_for: Who::E2fsck,
+        why: "features in revision 0: e2fsck would mend the revision, and says so only where it may write",
+    },
+    Known {
+        image: "dirty-",
+        is: |kind| kind == Kind::JournalSuperblock,
+        bytes: 0x20..0x24,
+        clean_for: Who::E2fsck,
+        why: "debugfs goes on where the journal records an error, as a kernel does not",
     },
     Known {
         image: "",

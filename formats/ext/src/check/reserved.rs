@@ -94,6 +94,10 @@ impl<D: ReadAt> Checker<'_, D> {
         if self.geo.features.incompat(incompat::META_BG) {
             return Ok(());
         }
+        if inode.has_flag(flags::EXTENTS) {
+            self.corrupt("PR_1_MISSING_EXTENT_HEADER", inode.place(), "its lists are said to be an extent tree", "");
+            return Ok(());
+        }
         let list = u64::from(le32(map, DOUBLE_INDIRECT * 4));
         let others = (0..MAP / 4).filter(|word| *word != DOUBLE_INDIRECT).any(|word| le32(map, word * 4) != 0);
         let regular = inode.file_type() == Some(FileType::Regular);
@@ -108,8 +112,10 @@ impl<D: ReadAt> Checker<'_, D> {
             self.corrupt("PR_1B_DUP_BLOCK", inode.place(), found, "");
         }
         self.check_resize_size(inode);
+        let attributes = self.check_xattrs(inode)?.blocks;
         let Some(blocks) = self.check_resize_lists(inode, list)? else { return Ok(()) };
-        let (found, wanted) = (inode.blocks_512(self.geo), blocks * self.ratio() * u64::from(self.geo.block_size / 512));
+        let blocks = blocks * self.ratio() + attributes;
+        let (found, wanted) = (inode.blocks_512(self.geo), blocks * u64::from(self.geo.block_size / 512));
         if found != wanted {
             let found = format!("i_blocks is {found}");
             self.corrupt("PR_1_BAD_I_BLOCKS", inode.place(), found, wanted.to_string());
