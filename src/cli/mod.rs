@@ -2,6 +2,7 @@
 //! clock and randomness asked.
 
 mod cat;
+mod check;
 mod exit;
 mod info;
 mod inject;
@@ -32,6 +33,7 @@ enum Command {
     Cat(cat::Args),
     Stat(stat::Args),
     Info(info::Args),
+    Check(check::Args),
     Recover(recover::Args),
 }
 
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Cat(args) => cat::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Recover(args) => recover::run(&args),
     });
     match run {
@@ -76,6 +79,7 @@ impl Command {
             Self::Cat(args) => args.json,
             Self::Stat(args) => args.json,
             Self::Info(args) => args.json,
+            Self::Check(args) => args.json,
             Self::Recover(args) => args.json,
         }
     }

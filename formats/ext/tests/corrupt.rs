@@ -8,7 +8,7 @@ use common::{OPTIONS, in_parallel, long, seed, spoil, typical_change};
 use nomount_block::{
     Error as DeviceError, ErrorKind, Extent, ExtentKind, Overlay, ReadAt, Spill, WriteAt, check_range,
 };
-use nomount_ext::{FileType, Filesystem, Options, ROOT_INO};
+use nomount_ext::{CheckOptions, FileType, Filesystem, MAX_FINDINGS, Options, ROOT_INO, check};
 use nomount_kit::fixture;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -177,6 +177,10 @@ fn change<D: WriteAt>(fs: &mut Filesystem<D>) {
 
 /// Everything that one image is put through. Gives whether it opened for reading, and for writing.
 fn put_through(image: &[u8]) -> (bool, bool) {
+    if let Ok(report) = check(Counted::new(image), Options::default(), &CheckOptions::default()) {
+        assert!(report.findings().len() <= MAX_FINDINGS);
+        let _ = report.to_string();
+    }
     let Ok(fs) = Filesystem::open(Counted::new(image), Options::default()) else { return (false, false) };
     let _ = fs.info();
     walk(&fs);
