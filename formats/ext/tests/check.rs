@@ -174,7 +174,7 @@ fn what_e2fsck_is_silent_about_is_found_and_marked() {
         ),
         (
             "NM_BACKUP_SUPERBLOCK",
-            spoiled("ext2-1k", &|_, _| (Kind::Plain, 8193 * 1024, 8193 * 1024 + 4, vec![1, 2, 3])),
+            spoiled("ext3-1k", &|_, _| (Kind::Plain, 8193 * 1024, 8193 * 1024 + 4, vec![1, 2, 3])),
         ),
     ];
     for (id, report) in found {

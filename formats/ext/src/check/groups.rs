@@ -128,11 +128,7 @@ impl<D: ReadAt> Checker<'_, D> {
     fn mark_overheads(&mut self) {
         for number in 0..self.geo.groups {
             let start = self.geo.group_start(number);
-            let mut len = u64::from(self.geo.group_overhead(number));
-            if start == 0 && self.geo.block_size == 1024 {
-                // The superblock is in block 1, also where blocks are counted from 0.
-                len += 1;
-            }
+            let len = u64::from(self.geo.group_overhead(number));
             self.mark_metadata(start, len.min(self.geo.blocks_count - start));
         }
     }
