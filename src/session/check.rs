@@ -35,8 +35,8 @@ pub fn check_image(
     let notes = layout.table.iter().flat_map(|table| &table.notes).map(ToString::to_string).collect();
     let mut checked = Vec::new();
     for volume in volumes(&image.device, &layout, partition).map_err(named)? {
-        let report = check_volume(&image.device, &volume, now)
-            .map_err(|error| named(error.in_volume(volume.to_string())))?;
+        let report =
+            check_volume(&image.device, &volume, now).map_err(|error| named(error.in_volume(volume.to_string())))?;
         checked.push(Checked { volume, report });
     }
     Ok((checked, notes))

@@ -16,7 +16,10 @@ fn a_guest_without_fault_gives_one_line_and_0() {
     assert_eq!(ran.stdout.lines().count(), 1, "{ran:?}");
     let document = json(&run(["check", "--json", &format!("{}@1", text(&guest))]));
     let volume = &document["volumes"][0];
-    assert_eq!((&volume["partition"], &volume["sound"], &volume["counts"]["corrupt"]), (&1.into(), &true.into(), &0.into()));
+    assert_eq!(
+        (&volume["partition"], &volume["sound"], &volume["counts"]["corrupt"]),
+        (&1.into(), &true.into(), &0.into())
+    );
     assert_eq!(volume["findings"].as_array().unwrap().len(), 0);
     assert!(state(&guest) == before);
 }

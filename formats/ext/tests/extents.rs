@@ -17,7 +17,10 @@ const SEED: &str = "NOMOUNT_EXTENTS_SEED";
 const BLOCK: u64 = 1024;
 /// Plain ext4 with checksums, and ext3: both with blocks of 1 KiB, in which trees are deepest.
 const KINDS: &[(&str, &[&str])] = &[
-    ("extents", &["-b", "1024", "-O", "none,extent,64bit,metadata_csum,filetype,has_journal,sparse_super", "-J", "size=4"]),
+    (
+        "extents",
+        &["-b", "1024", "-O", "none,extent,64bit,metadata_csum,filetype,has_journal,sparse_super", "-J", "size=4"],
+    ),
     ("block map", &["-b", "1024", "-O", "none,filetype,has_journal,sparse_super", "-J", "size=4"]),
 ];
 
@@ -251,7 +254,11 @@ fn a_file_reaches_as_far_as_its_map_and_no_further() {
     // Storage that a file may count without huge_file: 2^32 - 1 units of 512 bytes.
     let counted = |block: u64| u64::from(u32::MAX) / (block / 512);
     let cases: [(&str, &[&str], u64); 4] = [
-        ("huge extents", &["-b", "4096", "-O", "none,extent,huge_file,large_file,filetype"], 4096 * u64::from(u32::MAX)),
+        (
+            "huge extents",
+            &["-b", "4096", "-O", "none,extent,huge_file,large_file,filetype"],
+            4096 * u64::from(u32::MAX),
+        ),
         ("extents", &["-b", "1024", "-O", "none,extent,large_file,filetype"], 1024 * counted(1024)),
         ("map of 1 KiB", &["-b", "1024", "-O", "none,filetype"], 1024 * indirect(1024)),
         ("map of 4 KiB", &["-b", "4096", "-O", "none,filetype"], 4096 * counted(4096)),
@@ -265,7 +272,10 @@ fn a_file_reaches_as_far_as_its_map_and_no_further() {
             fs.truncate(ino, max + 1),
             fs.truncate(ino, u64::MAX),
         ] {
-            assert!(matches!(refused, Err(Error::FileTooLarge { max: told, .. }) if told == max), "{name}: {refused:?}");
+            assert!(
+                matches!(refused, Err(Error::FileTooLarge { max: told, .. }) if told == max),
+                "{name}: {refused:?}"
+            );
         }
         fs.write_at(ino, max - 1, b"x").unwrap();
         let mut last = [0; 3];

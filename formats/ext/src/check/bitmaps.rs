@@ -196,11 +196,8 @@ impl<D: ReadAt> Checker<'_, D> {
             self.corrupt(kind.uninit, place(), "it is said to be uninitialised, and things in it are in use", "");
         }
         for (from, to, in_use) in runs {
-            let (id, found) = if in_use {
-                (kind.used, "free, and in use")
-            } else {
-                (kind.unused, "in use, and nothing uses it")
-            };
+            let (id, found) =
+                if in_use { (kind.used, "free, and in use") } else { (kind.unused, "in use, and nothing uses it") };
             let (first, last) = self.numbers(kind, number, from, to);
             let what = if first == last {
                 format!("{} {first} is marked {found}", kind.name)

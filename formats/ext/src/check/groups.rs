@@ -165,7 +165,11 @@ impl<D: ReadAt> Checker<'_, D> {
             }
             if !self.geo.contains(block, len) {
                 let view = &mut self.groups[number as usize];
-                if at == 2 { view.table_ok = false } else { view.bitmaps_ok = false }
+                if at == 2 {
+                    view.table_ok = false
+                } else {
+                    view.bitmaps_ok = false
+                }
                 continue;
             }
             if self.mark_metadata(block, len) {

@@ -46,7 +46,8 @@ impl<D: ReadAt> Checker<'_, D> {
         let [.., project] = self.quota_inodes();
         let orphan_file = self.fs.state.sb.s_orphan_file_inum.get();
         for number in 0..self.geo.groups {
-            let notes: Vec<(u32, Note)> = self.notes.of_group(number).filter(|(_, note)| note.has(Note::USED)).collect();
+            let notes: Vec<(u32, Note)> =
+                self.notes.of_group(number).filter(|(_, note)| note.has(Note::USED)).collect();
             for (ino, note) in notes {
                 let reserved = ino != ROOT_INO && ino < self.geo.first_ino;
                 if reserved || ino == project || ino == orphan_file || (note.has(Note::ORPHAN) && note.links == 0) {

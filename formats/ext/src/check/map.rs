@@ -156,7 +156,11 @@ impl<D: ReadAt> Checker<'_, D> {
                 self.bad(map, "PR_1_EXTENT_INDEX_START_INVALID", node, found, keys.0.to_string());
             }
         }
-        if found == 0 { self.check_leaves(map, node, list, keys) } else { self.check_indexes(map, node, list, found, keys) }
+        if found == 0 {
+            self.check_leaves(map, node, list, keys)
+        } else {
+            self.check_indexes(map, node, list, found, keys)
+        }
     }
 
     fn check_indexes(

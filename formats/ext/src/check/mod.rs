@@ -195,7 +195,13 @@ impl<'a, D: ReadAt> Checker<'a, D> {
         self.add(Severity::Corrupt, id, place, found, wanted);
     }
 
-    fn warn(&mut self, id: &'static str, place: impl Into<String>, found: impl Into<String>, wanted: impl Into<String>) {
+    fn warn(
+        &mut self,
+        id: &'static str,
+        place: impl Into<String>,
+        found: impl Into<String>,
+        wanted: impl Into<String>,
+    ) {
         self.add(Severity::Warning, id, place, found, wanted);
     }
 }

@@ -140,10 +140,9 @@ impl<D: ReadAt> Checker<'_, D> {
             self.warn("NM_STATE_NOT_CLEAN", PLACE, "it was not cleanly unmounted", "");
         }
         let Some(now) = how.now else { return };
-        for (id, what, time) in [
-            ("PR_0_FUTURE_SB_LAST_MOUNT", "mounted", mounted),
-            ("PR_0_FUTURE_SB_LAST_WRITE", "written", written),
-        ] {
+        for (id, what, time) in
+            [("PR_0_FUTURE_SB_LAST_MOUNT", "mounted", mounted), ("PR_0_FUTURE_SB_LAST_WRITE", "written", written)]
+        {
             if time > now.sec.saturating_add(CLOCK_FUDGE) {
                 let found = format!("last {what} at {time} seconds");
                 self.warn(id, PLACE, found, format!("at most the present, {}", now.sec));
