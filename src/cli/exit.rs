@@ -12,7 +12,8 @@ const REFUSED: u8 = 3;
 const UNSUPPORTED: u8 = 4;
 const BUSY: u8 = 5;
 const NO_SPACE: u8 = 6;
-const CORRUPT: u8 = 7;
+/// The image contradicts itself.
+pub const CORRUPT: u8 = 7;
 /// A bug in nomount.
 pub const BUG: u8 = 70;
 

@@ -2,6 +2,7 @@
 //! clock and randomness asked.
 
 mod cat;
+mod check;
 mod exit;
 mod info;
 mod inject;
@@ -34,6 +35,7 @@ enum Command {
     Stat(stat::Args),
     Info(info::Args),
     Mkfs(mkfs::Args),
+    Check(check::Args),
     Recover(recover::Args),
 }
 
@@ -56,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Stat(args) => stat::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Mkfs(args) => mkfs::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Recover(args) => recover::run(&args),
     });
     match run {
@@ -80,6 +83,7 @@ impl Command {
             Self::Stat(args) => args.json,
             Self::Info(args) => args.json,
             Self::Mkfs(args) => args.json,
+            Self::Check(args) => args.json,
             Self::Recover(args) => args.json,
         }
     }

@@ -1,10 +1,12 @@
 //! One piece of work on one image: open, stage, look at what would be, commit or drop.
 
+mod check;
 mod copy;
 mod inspect;
 mod redo;
 mod verify;
 
+pub use check::{Checked, check_image};
 pub use copy::copy_image;
 pub use redo::{recover, redo_path};
 pub use verify::{Opinion, Verify};

@@ -459,7 +459,10 @@ impl<D: ReadAt> Filesystem<D> {
                 state.group.flags &= !BLOCK_UNINIT;
                 self.state.staged.insert(state.group.block_bitmap, Arc::clone(&bits.current), false);
             }
-            if let Some(bits) = state.inodes.as_ref().filter(|bits| bits.changed()) {
+            // An inode that was handed out and given back leaves the bits as they were, and the group initialised: its
+            // bitmap was never written, and may hold anything.
+            let initialised = state.committed_flags & INODE_UNINIT != 0 && !state.group.inode_uninit();
+            if let Some(bits) = state.inodes.as_ref().filter(|bits| initialised || bits.changed()) {
                 let len = self.geo.inodes_per_group as usize / 8;
                 let sum = bitmap_checksum(&self.geo, &bits.current[..len], 0x3C);
                 if self.geo.metadata_csum() {

@@ -68,6 +68,13 @@ const KNOWN: &[Known] = &[
         why: "e2fsck does not miss the blocks of a larger journal that a block map has not",
     },
     Known {
+        image: "dirty-",
+        is: |kind| kind == Kind::Inode(JOURNAL_INO),
+        bytes: 4..8,
+        clean_for: Who::Us,
+        why: "debugfs misses blocks of a larger journal before it replays; the inode in the log has the right size",
+    },
+    Known {
         image: "",
         is: |kind| kind == Kind::Superblock,
         bytes: 0x4C..0x50,

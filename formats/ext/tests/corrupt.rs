@@ -8,7 +8,7 @@ use common::{OPTIONS, in_parallel, long, seed, spoil, typical_change};
 use nomount_block::{
     Error as DeviceError, ErrorKind, Extent, ExtentKind, Overlay, ReadAt, Spill, WriteAt, check_range,
 };
-use nomount_ext::{FileType, Filesystem, Options, ROOT_INO};
+use nomount_ext::{CheckOptions, FileType, Filesystem, MAX_FINDINGS, Options, ROOT_INO, check};
 use nomount_kit::fixture;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -175,6 +175,14 @@ fn change<D: WriteAt>(fs: &mut Filesystem<D>) {
     let _ = fs.commit();
 }
 
+/// The checker looks at everything, whatever else is wrong.
+fn look_over(image: &[u8]) {
+    if let Ok(report) = check(Counted::new(image), Options::default(), &CheckOptions::default()) {
+        assert!(report.findings().len() <= MAX_FINDINGS);
+        let _ = report.to_string();
+    }
+}
+
 /// Everything that one image is put through. Gives whether it opened for reading, and for writing.
 fn put_through(image: &[u8]) -> (bool, bool) {
     let Ok(fs) = Filesystem::open(Counted::new(image), Options::default()) else { return (false, false) };
@@ -198,6 +206,10 @@ struct Tally {
 
 impl Tally {
     fn run(&self, image: &[u8], what: impl FnOnce() -> String) {
+        self.run_as(image, what, put_through);
+    }
+
+    fn run_as(&self, image: &[u8], what: impl FnOnce() -> String, put_through: impl Fn(&[u8]) -> (bool, bool)) {
         self.cases.fetch_add(1, Ordering::Relaxed);
         match catch_unwind(AssertUnwindSafe(|| put_through(image))) {
             Ok((read, written)) => {
@@ -260,7 +272,11 @@ fn random_damage() {
                 }
                 layout.fix(&mut image, place);
             }
-            tally.run(&image, || format!("{name}, round {round}, {SEED}={seed}"));
+            let all = |image: &[u8]| {
+                look_over(image);
+                put_through(image)
+            };
+            tally.run_as(&image, || format!("{name}, round {round}, {SEED}={seed}"), all);
             image.copy_from_slice(&good);
         }
     });

@@ -5,7 +5,7 @@ use super::inode_table::Note;
 use super::{Checker, Severity};
 use crate::error::Result;
 use crate::geometry::GroupNr;
-use crate::group::{bit, count_free};
+use crate::group::{bit, bitmap_checksum, count_free};
 use nomount_block::ReadAt;
 use std::sync::Arc;
 
@@ -175,7 +175,7 @@ impl<D: ReadAt> Checker<'_, D> {
         if !self.geo.metadata_csum() {
             return;
         }
-        let wanted = crate::group::bitmap_checksum(&self.fs.geo, bytes, hi_end);
+        let wanted = bitmap_checksum(self.geo, bytes, hi_end);
         let found = if self.geo.desc_size >= hi_end { found } else { found & 0xFFFF };
         if found != wanted {
             let place = format!("{} bitmap of group {number}", kind.name);

@@ -4,7 +4,7 @@ use super::Checker;
 use crate::error::Result;
 use crate::features::{compat, incompat};
 use crate::geometry::{BlockNr, GroupNr};
-use crate::group::{BLOCK_UNINIT, Group, INODE_UNINIT};
+use crate::group::{BLOCK_UNINIT, Group, INODE_UNINIT, desc_checksum};
 use nomount_block::ReadAt;
 
 /// Copies of the descriptors that are compared with the first; more would be read for ages where every group has one.
@@ -101,7 +101,7 @@ impl<D: ReadAt> Checker<'_, D> {
         let place = || format!("descriptor of group {number}");
         let flags = view.flags & (BLOCK_UNINIT | INODE_UNINIT);
         if self.geo.group_csum() {
-            let (found, wanted) = (group.checksum(), crate::group::desc_checksum(&self.fs.geo, number, bytes));
+            let (found, wanted) = (group.checksum(), desc_checksum(self.geo, number, bytes));
             if found != wanted {
                 let found = format!("checksum is {found:#06x}");
                 self.corrupt("PR_0_GDT_CSUM", place(), found, format!("{wanted:#06x}"));
@@ -128,11 +128,7 @@ impl<D: ReadAt> Checker<'_, D> {
     fn mark_overheads(&mut self) {
         for number in 0..self.geo.groups {
             let start = self.geo.group_start(number);
-            let mut len = u64::from(self.geo.group_overhead(number));
-            if start == 0 && self.geo.block_size == 1024 {
-                // The superblock is in block 1, also where blocks are counted from 0.
-                len += 1;
-            }
+            let len = u64::from(self.geo.group_overhead(number));
             self.mark_metadata(start, len.min(self.geo.blocks_count - start));
         }
     }

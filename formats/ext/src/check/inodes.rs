@@ -92,8 +92,8 @@ impl<D: ReadAt> Checker<'_, D> {
         self.fs.read_data(start, 0, buf)?;
         if !self.fs.state.staged.is_empty() {
             for (block, bytes) in (start..).zip(buf.chunks_mut(self.fs.block_size())) {
-                if let Some(dirty) = self.fs.state.staged.get(block) {
-                    bytes.copy_from_slice(dirty);
+                if let Some(staged) = self.fs.state.staged.get(block) {
+                    bytes.copy_from_slice(staged);
                 }
             }
         }

@@ -8,7 +8,6 @@
 //!
 //! Each [`Finding`] has the name that e2fsck has for the problem, where it has one.
 
-mod acl;
 mod bitmaps;
 mod blocks;
 mod dirs;

@@ -5,7 +5,7 @@ use super::inodes::EA_INODE;
 use super::{Checker, le16, le32};
 use crate::error::{Error, Result};
 use crate::features::ro_compat;
-use crate::geometry::Geometry;
+use crate::geometry::{FileBlock, Geometry};
 use crate::inode::Inode;
 use nomount_block::ReadAt;
 use std::collections::{BTreeMap, HashSet};
@@ -114,6 +114,12 @@ impl<D: ReadAt> Checker<'_, D> {
             self.corrupt("PR_6_UPDATE_QUOTAS", place, "its tree leads nowhere or comes back", "");
             return Ok(());
         }
+        // What a change counted and has not written to the files yet.
+        for (_, id, space, inodes) in self.fs.state.ledger.pending().filter(|(kind, ..)| *kind == at) {
+            let used: &mut Used = found.entry(id).or_default();
+            used.space = used.space.saturating_add_signed(space);
+            used.inodes = used.inodes.saturating_add_signed(inodes);
+        }
         let ids: HashSet<u32> = found.keys().chain(wanted.keys()).copied().collect();
         let mut ids: Vec<u32> = ids.into_iter().collect();
         ids.sort_unstable();
@@ -130,12 +136,18 @@ impl<D: ReadAt> Checker<'_, D> {
     }
 
     fn quota_block(&self, file: &Inode, block: u32) -> Result<Option<Vec<u8>>> {
-        let mut bytes = vec![0; BLOCK];
-        match self.fs.read_inode(file, u64::from(block) * BLOCK as u64, &mut bytes) {
-            Ok(len) => Ok((len == BLOCK).then_some(bytes)),
-            Err(error @ Error::Device(_)) => Err(error),
-            Err(_) => Ok(None),
-        }
+        let (at, bs) = (u64::from(block) * BLOCK as u64, u64::from(self.geo.block_size));
+        let Ok(file_block) = FileBlock::try_from(at / bs) else { return Ok(None) };
+        let home = match self.fs.map_block(file, file_block) {
+            Ok(mapping) => mapping.block.filter(|_| at < file.size() && !mapping.unwritten),
+            Err(error @ Error::Device(_)) => return Err(error),
+            Err(_) => None,
+        };
+        let Some(home) = home.filter(|home| self.geo.contains(*home, 1)) else { return Ok(None) };
+        // A change writes the tree as metadata, block by block.
+        let bytes = self.fs.read_block(home)?;
+        let from = (at % bs) as usize;
+        Ok(bytes.get(from..from + BLOCK).map(<[u8]>::to_vec))
     }
 
     /// Gathers the entries below a block of the tree. Each block is visited once.

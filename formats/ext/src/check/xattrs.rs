@@ -1,11 +1,12 @@
 //! Extended attributes, in inodes and in blocks that several inodes may share.
 
 use super::inodes::EA_INODE;
-use super::{Checker, acl, le16, le32};
+use super::{Checker, le16, le32};
 use crate::error::Result;
 use crate::features::{compat, incompat};
 use crate::geometry::BlockNr;
 use crate::inode::{Inode, ROOT_INO};
+use crate::xattr::acl_form::Acl;
 use nomount_block::ReadAt;
 
 const MAGIC: u32 = 0xEA02_0000;
@@ -190,9 +191,9 @@ impl<D: ReadAt> Checker<'_, D> {
                 self.corrupt("PR_1_ATTR_HASH", home.place(inode), found, wanted);
             }
             if matches!(entry.index, ACL_ACCESS | ACL_DEFAULT)
-                && let Err(found) = acl::check(value)
+                && let Err(error) = Acl::from_disk(value)
             {
-                self.corrupt("NM_ACL", home.place(inode), format!("access control list: {found}"), "");
+                self.corrupt("NM_ACL", home.place(inode), error.to_string(), "");
             }
         }
         self.check_order(inode, home, &entries);

@@ -59,6 +59,13 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// The differences: kind (0 user, 1 group, 2 project), identity, bytes, inodes.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = (usize, u32, i64, i64)> + '_ {
+        self.changes.iter().map(|((kind, id), usage)| (*kind as usize, *id, usage.space, usage.inodes))
+    }
+}
+
+impl Ledger {
     fn add(&mut self, kind: Kind, id: u32, space: i64, inodes: i64) {
         let usage = self.changes.entry((kind, id)).or_default();
         usage.space = usage.space.saturating_add(space);
