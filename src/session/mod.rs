@@ -4,6 +4,8 @@ mod check;
 mod copy;
 mod inspect;
 mod redo;
+#[cfg(test)]
+mod redo_matrix;
 mod verify;
 
 pub use check::{Checked, check_image};

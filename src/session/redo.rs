@@ -112,7 +112,7 @@ pub fn recover(image: &Path, options: &crate::image::ImageOptions) -> Result<boo
     Ok(true)
 }
 
-fn encode(device: &Device, records: &[Record]) -> Result<Vec<u8>> {
+pub(super) fn encode(device: &Device, records: &[Record]) -> Result<Vec<u8>> {
     let mut bytes = MAGIC.to_vec();
     let word = |bytes: &mut Vec<u8>, value: u64| bytes.extend_from_slice(&value.to_le_bytes());
     word(&mut bytes, device.len());

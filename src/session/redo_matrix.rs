@@ -1,0 +1,103 @@
+//! The redo file under the workloads of the ext engine: interrupted anywhere, a filesystem without a journal is the old
+//! one or, after recovery, the new one.
+
+#[path = "../../formats/ext/tests/common/mod.rs"]
+mod common;
+
+use super::Device;
+use super::redo::{apply, encode, redo_path};
+use common::crash_case::{host_file, read};
+use common::made::mke2fs;
+use common::workloads::{furnish, workloads};
+use common::{OPTIONS, in_parallel, long};
+use nomount_block::{HostFile, Memory, Overlay, Record, Spill, replay};
+use nomount_ext::Filesystem;
+use nomount_kit::crash::{Plan, each_state};
+use nomount_kit::{judges, require, scratch};
+use std::fs::{self, File};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// States of one workload on one filesystem, before the redo file has its name and after.
+const STATES: usize = 4;
+const LONG_STATES: usize = 60;
+/// Files of the tree that is there.
+const TREE: usize = 600;
+
+const SETS: &[(&str, &[&str])] = &[
+    ("ext2", &["-b", "1024", "-I", "128", "-O", "none,ext_attr,resize_inode,dir_index,filetype,sparse_super"]),
+    (
+        "ext4 without a journal",
+        &[
+            "-b",
+            "4096",
+            "-I",
+            "256",
+            "-O",
+            "none,ext_attr,dir_index,filetype,sparse_super,extent,flex_bg,64bit,metadata_csum",
+        ],
+    ),
+    (
+        "ext4 without a journal or groups of flexible place, with quota",
+        &["-b", "1024", "-I", "256", "-O", "none,ext_attr,dir_index,filetype,extent,uninit_bg,large_file,quota"],
+    ),
+];
+
+fn plan(states: usize, number: usize) -> Plan {
+    let plan = Plan::bounded(states);
+    let limit = if long() { LONG_STATES } else { states };
+    Plan { seed: plan.seed.wrapping_add(number as u64), limit, ..plan }
+}
+
+fn staged(image: Memory) -> Filesystem<Overlay<Device>> {
+    let device: Device = Box::new(image);
+    Filesystem::open_for_write(Overlay::new(device, Spill::Never), OPTIONS).unwrap()
+}
+
+#[test]
+fn every_workload_is_old_or_completed() {
+    if !require(&["e2fsck", "mke2fs"]) {
+        return;
+    }
+    let states = AtomicUsize::new(0);
+    in_parallel(SETS.iter().enumerate(), |(set, (what, args))| {
+        let mut fs = Filesystem::open_for_write(mke2fs(&[&["-N", "4096"], *args].concat(), 16 << 20), OPTIONS).unwrap();
+        furnish(&mut fs, TREE).unwrap();
+        fs.commit().unwrap();
+        let base = fs.into_device();
+        for (index, workload) in workloads().iter().enumerate() {
+            let name = format!("{} on {what}", workload.name);
+            let mut fs = staged(base.clone());
+            (workload.change)(&mut fs, TREE).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert!(!fs.commit().unwrap().journaled, "{name}");
+            let log = fs.into_device().log().to_vec();
+            let (first, rest) = log.split_at(log.iter().position(|record| *record == Record::Barrier).unwrap() + 1);
+            let mut then = base.clone();
+            replay(&mut then, first).unwrap();
+            let redo = encode(&(Box::new(then.clone()) as Device), rest).unwrap();
+            let mut done = then.clone();
+            replay(&mut done, rest).unwrap();
+            let (before, after) = (read(&base).unwrap(), read(&done).unwrap());
+            assert_ne!(before, after, "{name}");
+
+            let seed = set * 100 + index;
+            let early = each_state(&base, first, &plan(STATES, seed), |state, path| {
+                judges::e2fsck_fn(path, 0).unwrap_or_else(|e| panic!("{name}, {state:?}: {e}"));
+                assert!(read(&host_file(path)).unwrap() == before, "{name}, {state:?}");
+            });
+            let late = each_state(&then, rest, &plan(STATES, seed), |state, path| {
+                let folder = scratch::folder();
+                let image = folder.path().join("disk.img");
+                fs::copy(path, &image).unwrap();
+                fs::write(redo_path(&image), &redo).unwrap();
+                let file = File::options().read(true).write(true).open(&image).unwrap();
+                let mut device: Device = Box::new(HostFile::new(file, false).unwrap());
+                apply(&image, &mut device).unwrap_or_else(|e| panic!("{name}, {state:?}: {e}"));
+                judges::e2fsck_fn(&image, 0).unwrap_or_else(|e| panic!("{name}, {state:?}: {e}"));
+                assert!(read(&host_file(&image)).unwrap() == after, "{name}, {state:?}");
+                assert!(!redo_path(&image).exists(), "{name}, {state:?}");
+            });
+            states.fetch_add(early + late, Ordering::Relaxed);
+        }
+    });
+    eprintln!("{states:?} states");
+}
