@@ -63,6 +63,53 @@ fn usage_follows_every_change() {
     }
 }
 
+/// Names, contents of all kinds, removal: nobody is left with more or less than what is there.
+#[test]
+fn usage_follows_names_and_contents() {
+    if !require(&["e2fsck", "debugfs"]) {
+        return;
+    }
+    let mut fs = open_staged(fixture::memory("project"));
+    let owner = |uid| Attrs { uid: Some(uid), gid: Some(uid + 1), project: Some(uid + 2), ..Attrs::default() };
+    let dir = fs.create(ROOT_INO, b"dir", &New::Dir, owner(100)).unwrap();
+    let make = |fs: &mut common::Staged, name: &str, uid, len| {
+        let ino = fs.create(dir, name.as_bytes(), &New::File, owner(uid)).unwrap();
+        fs.write_contents(ino, &bytes(len, 1)).unwrap();
+        ino
+    };
+    let holes = make(&mut fs, "holes", 200, 30_000);
+    fs.punch(holes, 5000, 15_000).unwrap();
+    fs.write_at(holes, 1 << 20, &bytes(3000, 2)).unwrap();
+    let ahead = make(&mut fs, "ahead", 200, 10);
+    fs.allocate(ahead, 0, 50_000).unwrap();
+    let cut = make(&mut fs, "cut", 300, 60_000);
+    fs.truncate(cut, 1000).unwrap();
+    let linked = make(&mut fs, "linked", 300, 5000);
+    fs.link(linked, ROOT_INO, b"second").unwrap();
+    fs.unlink(dir, b"linked").unwrap();
+    make(&mut fs, "gone", 400, 9000);
+    let image = finish(fs);
+    judged("made", &image);
+    assert_eq!(usage(&image, "user", 400).unwrap().1, 1);
+
+    let mut fs = open_staged(image);
+    fs.unlink(dir, b"gone").unwrap();
+    fs.create(dir, b"over", &New::File, owner(500)).unwrap();
+    fs.rename(dir, b"over", dir, b"cut").unwrap();
+    let image = finish(fs);
+    judged("replaced", &image);
+    assert_eq!(usage(&image, "user", 400), Some((0, 0)));
+    assert_eq!(usage(&image, "project", 502), Some((0, 1)));
+
+    let mut fs = open_staged(image);
+    fs.remove_tree(ROOT_INO, b"dir").unwrap();
+    let image = finish(fs);
+    judged("removed", &image);
+    assert_eq!(usage(&image, "user", 100), Some((0, 0)));
+    assert_eq!(usage(&image, "group", 201), Some((0, 0)));
+    assert_eq!(usage(&image, "user", 300).unwrap().1, 1);
+}
+
 /// Enough ids for entries to fill blocks, and for every level of the tree to get new ones; the file must grow.
 #[test]
 fn new_owners_make_the_tree_grow() {

@@ -126,7 +126,13 @@ fn owners_pay_for_inodes_of_values() {
     fs.set_attrs(ino, Attrs { uid: Some(11), gid: Some(12), project: Some(13), ..Attrs::default() }).unwrap();
     fs.set_xattr(ino, b"user.name-2", Some(b"short")).unwrap();
     fs.set_xattr(ino, b"user.name-3", None).unwrap();
-    judged("second owner", &finish(fs));
+    let image = finish(fs);
+    judged("second owner", &image);
+    let mut fs = open_staged(image);
+    let used = fs.free_inodes_count();
+    fs.unlink(ROOT_INO, b"f").unwrap();
+    assert_eq!(fs.free_inodes_count(), used + 1 + 4);
+    judged("no owner", &finish(fs));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::name::{self, ACL_ACCESS, ACL_DEFAULT, is_inline_data};
 use super::read::broken;
 use super::{Attr, BLOCK_HEADER, MAGIC, MAX_VALUE, TERMINATOR, Value, fits, inode_capacity, inode_room, write_attrs};
 use crate::error::{Error, Result};
-use crate::features::incompat;
+use crate::features::{compat, incompat};
 use crate::fs::Filesystem;
 use crate::inode::{FileType, Inode, flags};
 use crate::raw::XattrBlockHeader;
@@ -54,6 +54,9 @@ impl<D: ReadAt> Filesystem<D> {
     }
 
     fn place_xattr(&self, inode: &Inode, plan: &mut XattrPlan, mut attr: Attr) -> Result<()> {
+        if self.state.sb.s_rev_level.get() == 0 {
+            return Err(Error::Unsupported("attributes need feature ext_attr, and revision 0 has no features".into()));
+        }
         let block_room = self.block_size() - BLOCK_HEADER - TERMINATOR;
         // What leaves no room for another entry with a name of three bytes is not worth a block.
         let large = self.block_size() - BLOCK_HEADER - TERMINATOR - super::ENTRY - 4;
@@ -147,6 +150,7 @@ impl<D: WriteAt> Filesystem<D> {
 
     /// Carries a plan out, except for storing the inode.
     pub(crate) fn apply_xattr(&mut self, inode: &mut Inode, mut plan: XattrPlan) -> Result<()> {
+        self.need_ext_attr();
         let per_block = u64::from(self.geo.block_size / 512);
         let blocks = inode.blocks_512(&self.geo) / per_block;
         let counted = self.xattr_blocks(inode)?;
@@ -183,6 +187,12 @@ impl<D: WriteAt> Filesystem<D> {
         }
         let now = self.xattr_blocks(inode)?;
         inode.set_blocks(&self.geo, blocks.saturating_sub(counted) + now)
+    }
+
+    /// Turns on `ext_attr` before the first attribute, as a kernel does.
+    fn need_ext_attr(&mut self) {
+        self.geo.features.compat |= compat::EXT_ATTR;
+        self.state.sb.s_feature_compat.set(self.geo.features.compat);
     }
 
     /// What a change of permission bits does to the list for access: its mask follows. None where there is no list.
