@@ -1,270 +1,223 @@
-//! Random sequences of operations against a model in memory; then e2fsck and debugfs on what they left.
+//! Random sequences of operations beside a model in memory; then e2fsck, debugfs and ext4-view on what they left.
 
 mod common;
+#[path = "common/model/mod.rs"]
+mod model;
 
-use common::{WRITABLE, bytes, in_parallel, long, our_digest, seed};
-use nomount_block::{Memory, Overlay, Spill};
-use nomount_ext::{Attrs, Error, Filesystem, New, Options, Time};
-use nomount_kit::digest::{Entry, Kind, content_hash};
-use nomount_kit::{TreeDigest, fixture, judges, require, scratch};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use std::collections::BTreeMap;
+use common::made::mke2fs;
+use common::{OPTIONS, WRITABLE, in_parallel, long, seed};
+use model::tree::Tree;
+use model::{Call, Counts, Failure, Op, Subject, Tamper, keep_panics, run, sequence, shrink};
+use nomount_block::Memory;
+use nomount_ext::{Attrs, Filesystem, New, Options, ROOT_INO, incompat, ro_compat};
+use nomount_kit::digest::Kind;
+use nomount_kit::{fixture, require};
+use std::sync::Mutex;
 
 const SEED: &str = "NOMOUNT_MODEL_SEED";
-/// Whole seconds: inodes of 128 bytes keep no more.
-const NOW: (i64, u32) = (1_780_000_000, 0);
-const OPERATIONS: usize = 250;
-/// debugfs prints larger owners as negative numbers.
-const MAX_ID: u32 = 1 << 31;
-/// Contents of larger files of a fixture are left alone.
-const MAX_CONTENTS: u64 = 1 << 20;
+/// Images whose names have this text are the only ones.
+const ONLY: &str = "NOMOUNT_MODEL_ONLY";
+/// Operations of a sequence.
+const LENGTH: usize = 1250;
+/// Sequences per image, and in the long form.
+const ROUNDS: u64 = 2;
+const LONG_ROUNDS: u64 = 40;
+/// A failing sequence is tried so often in shorter forms.
+const TRIES: usize = 300;
+const MIB: u64 = 1 << 20;
 
-type Staged = Filesystem<Overlay<Memory>>;
+const EXT2: &str = "filetype,ext_attr,resize_inode,dir_index,sparse_super,large_file";
+const EXT4: &str = "filetype,ext_attr,resize_inode,dir_index,sparse_super,large_file,huge_file,dir_nlink,extra_isize,\
+                    extents,flex_bg,64bit,metadata_csum";
 
-/// What the tree should be, with the contents of the files that are written to.
-#[derive(Clone)]
-struct Model {
-    tree: TreeDigest,
-    contents: BTreeMap<u32, Vec<u8>>,
+/// Filesystems that mke2fs makes: name, features, features besides, arguments, bytes. Most journals are as small as
+/// they can be, so that commits are cut into several transactions.
+const MADE: &[(&str, &str, &str, &str, u64)] = &[
+    ("ext2, 1 KiB", EXT2, "", "-b 1024 -I 128", 10 * MIB),
+    ("ext2, 4 KiB", EXT2, "", "-b 4096 -I 256", 12 * MIB),
+    ("ext3, 1 KiB", EXT2, "has_journal", "-b 1024 -I 256 -J size=1", 12 * MIB),
+    ("ext3, 2 KiB", EXT2, "has_journal", "-b 2048 -I 128 -J size=2", 14 * MIB),
+    ("ext4, 1 KiB", EXT4, "has_journal", "-b 1024 -I 256 -J size=1", 12 * MIB),
+    ("ext4, 4 KiB", EXT4, "has_journal", "-b 4096 -I 256 -J size=4", 20 * MIB),
+    ("ext4, 16 KiB", EXT4, "has_journal", "-b 16384 -I 256 -J size=16", 40 * MIB),
+    ("ext4, 64 KiB", EXT4, "", "-b 65536 -I 256", 32 * MIB),
+    ("large inodes", EXT4, "has_journal", "-b 2048 -I 1024 -J size=2", 14 * MIB),
+    ("uninit_bg", EXT4, "^metadata_csum,uninit_bg,has_journal", "-b 1024 -I 256 -J size=1", 12 * MIB),
+    (
+        "small inodes, no 64bit",
+        EXT4,
+        "^64bit,^huge_file,^extra_isize,has_journal",
+        "-b 1024 -I 128 -J size=1",
+        18 * MIB,
+    ),
+    ("no index of directories", EXT4, "^dir_index", "-b 1024 -I 256", 10 * MIB),
+    ("small groups", EXT4, "^resize_inode,has_journal", "-b 1024 -I 256 -g 1024 -G 4 -J size=1", 12 * MIB),
+    ("orphan_file", EXT4, "orphan_file,metadata_csum_seed,has_journal", "-b 1024 -I 256 -J size=1", 12 * MIB),
+    ("inline_data", EXT4, "inline_data,has_journal", "-b 1024 -I 256 -J size=1", 12 * MIB),
+    ("inline_data, large inodes", EXT4, "inline_data", "-b 4096 -I 1024", 20 * MIB),
+    ("inline_data, block maps", EXT2, "inline_data,extra_isize", "-b 1024 -I 256", 10 * MIB),
+    ("ea_inode", EXT4, "ea_inode,has_journal", "-b 1024 -I 256 -J size=1", 12 * MIB),
+    ("large_dir", EXT4, "large_dir,has_journal", "-b 1024 -I 256 -J size=1", 12 * MIB),
+    ("quota, project", EXT4, "quota,project,has_journal", "-b 1024 -I 256 -J size=1", 12 * MIB),
+    ("mmp", EXT4, "mmp,has_journal", "-b 1024 -I 256 -J size=1", 12 * MIB),
+    ("meta_bg", EXT4, "^resize_inode,meta_bg,has_journal", "-b 1024 -I 256 -J size=1", 18 * MIB),
+    ("sparse_super2", EXT4, "^resize_inode,sparse_super2,has_journal", "-b 1024 -I 256 -J size=1", 18 * MIB),
+    ("bigalloc", EXT4, "bigalloc,has_journal", "-b 1024 -I 256 -C 16384 -J size=1", 24 * MIB),
+    ("bigalloc, inline_data", EXT4, "bigalloc,inline_data", "-b 4096 -I 256 -C 65536", 64 * MIB),
+    ("full", EXT4, "", "-b 1024 -I 256 -N 512", MIB),
+    ("full, with a journal", EXT4, "has_journal", "-b 1024 -I 256 -N 256 -J size=1", 3 * MIB),
+    ("full, ext2", EXT2, "", "-b 1024 -I 128 -N 256", MIB),
+    ("few inodes", EXT4, "", "-b 1024 -I 256 -N 64", 8 * MIB),
+];
+
+/// A filesystem of blocks with one inode each, and how many are in use.
+const CROWDED: &str = "one inode to a block";
+const CROWD: usize = 2000;
+
+/// Whether ext4-view reads such a filesystem. It wants larger inodes where there are checksums.
+fn is_viewed(image: &Memory) -> bool {
+    const NOT: u32 = incompat::META_BG
+        | incompat::EA_INODE
+        | incompat::MMP
+        | incompat::CASEFOLD
+        | incompat::LARGEDIR
+        | incompat::INLINE_DATA;
+    let fs = Filesystem::open(image, Options::default()).unwrap();
+    let geo = fs.geometry();
+    let small = geo.inode_size == 128 && geo.features.ro_compat(ro_compat::METADATA_CSUM);
+    !small && !geo.features.incompat(NOT)
 }
 
-fn open(image: Memory) -> Staged {
-    let options = Options { now: Time { sec: NOW.0, nsec: NOW.1 }, seed: 3, ..Options::default() };
-    Filesystem::open_for_write(Overlay::new(image, Spill::Never), options).unwrap()
+fn made(features: &str, besides: &str, args: &str, size: u64) -> Memory {
+    let features = format!("none,{features},{besides}");
+    let args: Vec<&str> =
+        ["-t", "ext4", "-O", features.trim_end_matches(',')].into_iter().chain(args.split(' ')).collect();
+    mke2fs(&args, size)
 }
 
-/// Without what the model does not follow: how large directories are, and the flags.
-fn plain(mut tree: TreeDigest) -> TreeDigest {
-    for entry in tree.entries.values_mut() {
-        entry.flags = 0;
-        if entry.kind == Kind::Dir {
-            entry.size = 0;
-        }
+/// The image with many inodes in use, so that more of them can change than a small log holds.
+fn crowded(image: Memory) -> Memory {
+    let mut fs = Filesystem::open_for_write(image, OPTIONS).unwrap();
+    let dir = fs.create(ROOT_INO, b"crowd", &New::Dir, Attrs::default()).unwrap();
+    for number in 0..CROWD {
+        fs.create(dir, format!("{number}").as_bytes(), &New::Fifo, Attrs::default()).unwrap();
     }
-    tree
+    fs.commit().unwrap();
+    fs.into_device()
 }
 
-fn pick<'a, T>(rng: &mut StdRng, list: &'a [T]) -> &'a T {
-    &list[rng.random_range(0..list.len())]
+fn subjects() -> Vec<Subject> {
+    let fixtures = WRITABLE.iter().map(|name| (*name, fixture::memory(name)));
+    let ready = MADE.iter().map(|(name, features, besides, args, size)| (*name, made(features, besides, args, *size)));
+    let crowd = [(CROWDED, crowded(made(EXT4, "has_journal", "-b 1024 -I 1024 -N 2400 -J size=1", 16 * MIB)))];
+    let subject = |(name, image): (&str, _)| Subject { name: name.into(), viewed: is_viewed(&image), image };
+    let only = std::env::var(ONLY).ok();
+    let wanted = |(name, _): &(&str, _)| only.as_deref().is_none_or(|only| name.contains(only));
+    fixtures.chain(ready).chain(crowd).filter(wanted).map(subject).collect()
 }
 
-fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
-    if dir == b"/" { [b"/", name].concat() } else { [dir, b"/", name].concat() }
+fn right(_: &Call, _: &mut Tree) {}
+
+/// The sequence without what is not needed to fail in the same way.
+fn shrunk(subject: &Subject, ops: &[Op], failure: &Failure, tamper: Tamper) -> Vec<Op> {
+    // What comes after the failure is of no use; a failure found at the end may need a judge there.
+    let ops = &ops[..ops.len().min(failure.at + 1)];
+    let same = |again: Failure| again.kind() == failure.kind();
+    shrink(ops, TRIES, |ops| run(subject, ops, tamper).is_err_and(same))
 }
 
-impl Model {
-    fn of(fs: &Staged) -> Self {
-        let tree = plain(our_digest(fs));
-        let small = tree.entries.values().filter(|entry| entry.kind == Kind::File && entry.size <= MAX_CONTENTS);
-        let contents = small.map(|entry| {
-            let mut bytes = vec![0; entry.size as usize];
-            fs.read(entry.inode, 0, &mut bytes).unwrap();
-            (entry.inode, bytes)
-        });
-        let contents = contents.collect();
-        Self { tree, contents }
-    }
-
-    fn paths(&self, kind: Kind) -> Vec<Vec<u8>> {
-        let wanted = |entry: &Entry| entry.kind == kind;
-        self.tree.entries.iter().filter(|(_, entry)| wanted(entry)).map(|(path, _)| path.clone()).collect()
-    }
-
-    fn change(&mut self, inode: u32, change: impl Fn(&mut Entry)) {
-        self.tree.entries.values_mut().filter(|entry| entry.inode == inode).for_each(change);
-    }
-
-    fn set_contents(&mut self, inode: u32, bytes: Vec<u8>) {
-        let (size, content) = (bytes.len() as u64, content_hash(&bytes));
-        self.change(inode, |entry| (entry.size, entry.content, entry.mtime, entry.ctime) = (size, content, NOW, NOW));
-        self.contents.insert(inode, bytes);
-    }
-
-    fn create(&mut self, dir: &[u8], name: &[u8], new: &New<'_>, attrs: Attrs, inode: u32) {
-        let parent = self.tree.entries[dir].clone();
-        let mut entry = Entry {
-            inode,
-            kind: Kind::File,
-            mode: attrs.mode.unwrap(),
-            flags: 0,
-            uid: attrs.uid.unwrap(),
-            gid: attrs.gid.unwrap(),
-            project: 0,
-            size: 0,
-            links: 1,
-            mtime: NOW,
-            ctime: NOW,
-            atime: NOW,
-            crtime: parent.crtime.map(|_| NOW),
-            device: None,
-            target: None,
-            content: 0,
-            xattrs: BTreeMap::new(),
-        };
-        match new {
-            New::File => {
-                entry.content = content_hash(b"");
-                self.contents.insert(inode, Vec::new());
-            }
-            New::Dir => {
-                (entry.kind, entry.links) = (Kind::Dir, 2);
-                entry.mode |= parent.mode & 0o2000;
-            }
-            New::Symlink(target) => {
-                (entry.kind, entry.size) = (Kind::Symlink, target.len() as u64);
-                entry.target = Some(target.to_vec());
-            }
-            New::Fifo => entry.kind = Kind::Fifo,
-            New::Socket => entry.kind = Kind::Socket,
-            New::CharDevice(major, minor) => (entry.kind, entry.device) = (Kind::Char, Some((*major, *minor))),
-            New::BlockDevice(major, minor) => (entry.kind, entry.device) = (Kind::Block, Some((*major, *minor))),
-        }
-        let subdir = u32::from(entry.kind == Kind::Dir);
-        self.change(parent.inode, |dir| {
-            (dir.mtime, dir.ctime) = (NOW, NOW);
-            dir.links += subdir;
-        });
-        self.tree.entries.insert(join(dir, name), entry);
-    }
-}
-
-/// One operation on both. An error must be one that a full place explains; the model then stays as it is.
-fn operate(fs: &mut Staged, model: &mut Model, rng: &mut StdRng, number: usize) -> Result<(), Error> {
-    let files: Vec<u32> = model.contents.keys().copied().collect();
-    match rng.random_range(0..100) {
-        0..40 => {
-            // What new names take from a default access control list is not modelled: acl.rs is about that.
-            let mut dirs = model.paths(Kind::Dir);
-            dirs.retain(|path| !model.tree.entries[path].xattrs.contains_key("system.posix_acl_default"));
-            let dir = pick(rng, &dirs).clone();
-            let name = bytes(rng.random_range(1..=120), 0).iter().map(|b| b'a' + b % 26).collect::<Vec<u8>>();
-            let name = [&name[..], number.to_string().as_bytes()].concat();
-            let target = vec![b't'; rng.random_range(1..400)];
-            let new = match rng.random_range(0..10) {
-                0..4 => New::File,
-                4..6 => New::Dir,
-                6 => New::Symlink(&target),
-                7 => New::Fifo,
-                8 => New::CharDevice(rng.random_range(0..4096), rng.random_range(0..1 << 20)),
-                _ => New::BlockDevice(rng.random_range(0..256), rng.random_range(0..256)),
-            };
-            let attrs = Attrs {
-                mode: Some(rng.random_range(0..0o10000)),
-                uid: Some(rng.random_range(0..MAX_ID)),
-                gid: Some(rng.random_range(0..MAX_ID)),
-                ..Attrs::default()
-            };
-            let parent = fs.resolve(&dir)?;
-            assert_eq!(parent, model.tree.entries[&dir].inode);
-            let inode = fs.create(parent, &name, &new, attrs)?;
-            model.create(&dir, &name, &new, attrs, inode);
-            assert!(matches!(fs.create(parent, &name, &new, attrs), Err(Error::Exists)));
-        }
-        40..55 => {
-            let inode = *pick(rng, &files);
-            let new = bytes(*pick(rng, &[0, 1, 500, 1024, 4096, 30_000, 200_000]), number as u8);
-            fs.write_contents(inode, &new)?;
-            model.set_contents(inode, new);
-        }
-        55..68 => {
-            let inode = *pick(rng, &files);
-            let more = bytes(rng.random_range(1..20_000), number as u8);
-            fs.append(inode, &more)?;
-            let all = [&model.contents[&inode][..], &more].concat();
-            model.set_contents(inode, all);
-        }
-        68..80 => {
-            let paths: Vec<&Vec<u8>> = model.tree.entries.keys().collect();
-            let entry = &model.tree.entries[*pick(rng, &paths)];
-            if entry.xattrs.contains_key("system.posix_acl_access") {
-                // A change of its mode changes the list, too.
-                return Ok(());
-            }
-            let inode = entry.inode;
-            let (mode, uid) = (rng.random_range(0..0o10000), rng.random_range(0..MAX_ID));
-            let mtime = (rng.random_range(0..1 << 31), 0);
-            let time = Time { sec: mtime.0, nsec: 0 };
-            fs.set_attrs(inode, Attrs { mode: Some(mode), uid: Some(uid), mtime: Some(time), ..Attrs::default() })?;
-            model.change(inode, |entry| (entry.mode, entry.uid, entry.mtime, entry.ctime) = (mode, uid, mtime, NOW));
-        }
-        80..92 => {
-            let inode = *pick(rng, &files);
-            let name =
-                *pick(rng, &["user.a", "user.bb", "security.selinux", "trusted.t", "user.long-name-of-an-attribute"]);
-            let value = bytes(rng.random_range(0..300), number as u8);
-            let had = model.tree.entries.values().any(|e| e.inode == inode && e.xattrs.contains_key(name));
-            if had && rng.random_range(0..2) == 0 {
-                fs.set_xattr(inode, name.as_bytes(), None)?;
-                model.change(inode, |entry| drop(entry.xattrs.remove(name)));
-            } else {
-                fs.set_xattr(inode, name.as_bytes(), Some(&value))?;
-                model.change(inode, |entry| drop(entry.xattrs.insert(name.into(), value.clone())));
-            }
-            model.change(inode, |entry| entry.ctime = NOW);
-        }
-        _ => {
-            let paths: Vec<&Vec<u8>> = model.tree.entries.keys().collect();
-            let path = *pick(rng, &paths);
-            assert_eq!(fs.resolve(path)?, model.tree.entries[path].inode);
-            assert!(fs.lookup(nomount_ext::ROOT_INO, b"no such name")?.is_none());
-        }
-    }
-    Ok(())
-}
-
-fn explained(error: &Error) -> bool {
-    matches!(error, Error::NoSpace { .. } | Error::NoInodes | Error::XattrSpace { .. })
+/// What to say of a failure: the seed, and the sequence made short.
+fn report(subject: &Subject, seed: u64, ops: &[Op], failure: &Failure, tamper: Tamper) -> String {
+    let short = shrunk(subject, ops, failure, tamper);
+    let again = run(subject, &short, tamper).expect_err("a shrunk sequence fails");
+    format!(
+        "{}, {SEED}={seed}, operation {}: {}\n{} operations suffice: {short:#?}\nwhich end with: {}",
+        subject.name,
+        failure.at,
+        failure.what,
+        short.len(),
+        again.what
+    )
 }
 
 #[test]
 fn what_is_done_is_what_is_there() {
-    if !require(&["e2fsck", "debugfs"]) {
+    if !require(&["e2fsck", "debugfs", "mke2fs"]) {
         return;
     }
+    keep_panics();
     let seed = seed(SEED);
-    let rounds = if long() { 40 } else { 2 };
-    let runs = WRITABLE.iter().flat_map(|name| (0..rounds).map(move |round| (*name, round)));
-    in_parallel(runs, |(name, round)| {
-        let mut rng = StdRng::seed_from_u64(seed ^ round << 32);
-        let mut fs = open(fixture::memory(name));
-        let mut model = Model::of(&fs);
-        let mut marks: Vec<(usize, Model)> = Vec::new();
-        for number in 0..OPERATIONS {
-            match rng.random_range(0..40) {
-                0 => marks.push((fs.savepoint(), model.clone())),
-                1 if !marks.is_empty() => {
-                    let (mark, before) = marks.swap_remove(rng.random_range(0..marks.len()));
-                    marks.retain(|(other, _)| *other < mark);
-                    fs.rollback(mark);
-                    model = before;
-                }
-                2 => {
-                    fs.commit().unwrap();
-                    marks.clear();
-                }
-                3 => {
-                    fs.commit().unwrap();
-                    marks.clear();
-                    fs = open(fs.into_device().commit().unwrap());
-                }
-                _ => {
-                    let mark = fs.savepoint();
-                    if let Err(error) = operate(&mut fs, &mut model, &mut rng, number) {
-                        assert!(explained(&error), "{name}, round {round}: {error}");
-                        fs.rollback(mark);
-                    }
-                }
-            }
-        }
-        fs.commit().unwrap();
-        let image = fs.into_device().commit().unwrap();
-        let file = scratch::device(&image);
-        judges::e2fsck_fn(&file, 0).unwrap_or_else(|e| panic!("{name}, round {round}: {e}"));
-        let fs = open(image);
-        for (who, found) in [("us", our_digest(&fs)), ("debugfs", TreeDigest::of_ext(&file, 0))] {
-            let changes = model.tree.diff(&plain(found));
-            assert!(changes.is_empty(), "{name}, round {round}, read by {who}: {changes:#?}");
+    let rounds = if long() { LONG_ROUNDS } else { ROUNDS };
+    let subjects = subjects();
+    let counts = Mutex::new(Counts::default());
+    let failures = Mutex::new(Vec::new());
+    let runs = subjects.iter().enumerate().flat_map(|(at, subject)| (0..rounds).map(move |round| (at, subject, round)));
+    in_parallel(runs, |(at, subject, round)| {
+        let ops = sequence(seed ^ round << 32 ^ (at as u64) << 48, LENGTH, subject.name == CROWDED);
+        match run(subject, &ops, right) {
+            Ok(done) => counts.lock().unwrap().add(&done),
+            Err(failure) => failures.lock().unwrap().push(report(subject, seed, &ops, &failure, right)),
         }
     });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    let counts = counts.into_inner().unwrap();
+    eprintln!("{} operations, {} calls: {counts:?}", counts.operations, counts.total());
+    if std::env::var(ONLY).is_err() {
+        assert_worth(&counts);
+    }
+}
+
+/// Everything happened, and often enough to mean something.
+fn assert_worth(counts: &Counts) {
+    const OPERATIONS: usize = 100_000;
+    assert!(counts.operations >= OPERATIONS, "{} operations", counts.operations);
+    for (kind, [done, refused, ..]) in &counts.calls {
+        assert!(*done >= 100 && *refused >= 5, "{kind}: {done} done, {refused} refused");
+    }
+    let full: usize = counts.calls.values().map(|[_, _, full, _]| full).sum();
+    let stopped: usize = counts.calls.values().map(|[.., stopped]| stopped).sum();
+    let done: usize = counts.calls.values().map(|[done, ..]| done).sum();
+    assert!(done * 2 > counts.total(), "{done} calls were done");
+    let often = [full, stopped, counts.rollbacks, counts.opened, counts.judged, counts.checks];
+    assert!(often.iter().all(|count| *count >= 50), "{often:?}");
+    let seldom = [counts.cuts, counts.failed_commits];
+    assert!(seldom.iter().all(|count| *count > 0), "{seldom:?}");
+}
+
+/// A model that is wrong about what has two names and is neither a file nor a directory.
+fn wrong(call: &Call, tree: &mut Tree) {
+    if let Call::Link { ino, .. } = call
+        && tree.node(*ino).kind == Kind::Fifo
+    {
+        tree.node_mut(*ino).links -= 1;
+    }
+}
+
+#[test]
+fn a_failure_is_told_in_a_few_operations() {
+    if !require(&["e2fsck", "debugfs", "mke2fs"]) {
+        return;
+    }
+    let subject = Subject { name: "empty".into(), viewed: true, image: made(EXT4, "", "-b 1024 -I 256", 4 * MIB) };
+    let ops = sequence(1, LENGTH, false);
+    run(&subject, &ops, right).unwrap();
+    let failure = run(&subject, &ops, wrong).unwrap_err();
+    assert!(failure.what.contains("Links"), "{}", failure.what);
+    let short = shrunk(&subject, &ops, &failure, wrong);
+    // Making it and giving it a second name; nothing of that can be left out.
+    assert!(short.len() <= 2, "{short:?}");
+    let without = |at: usize| [&short[..at], &short[at + 1..]].concat();
+    assert!((0..short.len()).all(|at| run(&subject, &without(at), wrong).is_ok()), "{short:?}");
+    let told = report(&subject, 1, &ops, &failure, wrong);
+    assert!(told.contains("NOMOUNT_MODEL_SEED=1") && told.contains("operations suffice"), "{told}");
+}
+
+#[test]
+fn what_matters_is_left_by_shrinking() {
+    let list: Vec<u32> = (0..1000).collect();
+    let fails = |list: &[u32]| [3, 500, 998].iter().all(|number| list.contains(number));
+    assert_eq!(shrink(&list, 1000, fails), [3, 500, 998]);
+    assert_eq!(shrink(&list, 0, fails), list);
+    assert!(shrink(&list, 1000, |_| true).is_empty());
 }

@@ -140,3 +140,36 @@ fn every_block_is_taken_into_use() {
         assert_eq!(flags(&fs, BLOCK_UNINIT), 0, "{name}");
     });
 }
+
+/// What is made and removed again in one change leaves the bitmap as it was, in a group that counts as used since.
+#[test]
+fn a_group_that_was_used_for_a_moment_has_its_bitmap() {
+    if !require(&["mke2fs", "e2fsck", "debugfs"]) {
+        return;
+    }
+    in_parallel(SHAPES, |shape| {
+        let (name, .., inodes, _) = *shape;
+        let mut fs = Filesystem::open_for_write(Memory::new(made(shape)), OPTIONS).unwrap();
+        let unused = |fs: &Filesystem<Memory>| {
+            let groups =
+                (0..fs.geometry().groups).filter(|number| fs.group(*number).unwrap().flags & INODE_UNINIT != 0);
+            groups.count()
+        };
+        let before = unused(&fs);
+        let many = inodes - fs.geometry().inodes_per_group;
+        for number in 0..many {
+            fs.create(ROOT_INO, format!("{number}").as_bytes(), &New::Fifo, Attrs::default()).unwrap();
+        }
+        for number in 0..many {
+            fs.unlink(ROOT_INO, format!("{number}").as_bytes()).unwrap();
+        }
+        fs.commit().unwrap();
+        assert!(unused(&fs) < before, "{name}: no group was used for the first time");
+        let image = fs.into_device();
+        judged(name, &image);
+        let mut fs = Filesystem::open_for_write(image, OPTIONS).unwrap();
+        for number in 0..fs.info().free_inodes {
+            fs.create(ROOT_INO, format!("{number}").as_bytes(), &New::Fifo, Attrs::default()).unwrap();
+        }
+    });
+}
