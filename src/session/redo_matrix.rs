@@ -1,7 +1,7 @@
 //! The redo file under the workloads of the ext engine: interrupted anywhere, a filesystem without a journal is the old
 //! one or, after recovery, the new one.
 
-#[path = "../../formats/ext/tests/common/mod.rs"]
+#[path = "../../formats/ext/tests/ext/common/mod.rs"]
 mod common;
 
 use super::Device;

@@ -1,9 +1,7 @@
 //! Files that were deleted or cut while open when the machine stopped, in the list and in the orphan file. debugfs
 //! takes the names away, as a kernel does before the last user closes the file.
 
-mod common;
-
-use common::{OPTIONS, bytes, finish, open_staged, our_digest};
+use crate::common::{OPTIONS, bytes, finish, open_staged, our_digest};
 use nomount_block::{Memory, ReadAt, WriteAt};
 use nomount_ext::{Attrs, Filesystem, New, Options, ROOT_INO, ro_compat};
 use nomount_kit::digest::{Change, Field};

@@ -1,10 +1,8 @@
 //! Indexed directories: hash variants, levels, collisions, names that come and go, and what growing costs.
 
-mod common;
-
-use common::judged::{Staged, ask, clean, finish, judged, mkdir, open};
-use common::made::mke2fs;
-use common::{OPTIONS, in_parallel, long};
+use crate::common::judged::{Staged, ask, clean, finish, judged, mkdir, open};
+use crate::common::made::mke2fs;
+use crate::common::{OPTIONS, in_parallel, long};
 use nomount_block::{Extent, Memory, ReadAt, Result as BlockResult, WriteAt};
 use nomount_ext::{Attrs, Error, Filesystem, New, ROOT_INO};
 use nomount_kit::{require, tool};
@@ -103,7 +101,7 @@ fn all_six_hashes_find_names_of_every_byte() {
     in_parallel(variants, |(hash, number, flags)| {
         let image = small(CSUM, &["-N", "64"], 8 << 20);
         let requests = [&*format!("ssv def_hash_version {hash}"), &*format!("ssv flags {flags}")];
-        let image = common::judged::altered(&image, &requests);
+        let image = crate::common::judged::altered(&image, &requests);
         let mut fs = open(image);
         let dir = mkdir(&mut fs, ROOT_INO, b"d");
         let ino = fs.create(ROOT_INO, b"f", &New::Fifo, Attrs::default()).unwrap();
@@ -207,7 +205,7 @@ fn names_of_one_hash_go_on_from_leaf_to_leaf() {
         return;
     }
     // Three of these names fill a leaf.
-    let image = common::judged::altered(&small(CSUM, &["-N", "64"], 16 << 20), &["ssv def_hash_version legacy"]);
+    let image = crate::common::judged::altered(&small(CSUM, &["-N", "64"], 16 << 20), &["ssv def_hash_version legacy"]);
     let collisions: Vec<Vec<u8>> = collisions().concat();
     for order in [false, true] {
         let mut fs = open(image.clone());

@@ -1,9 +1,7 @@
 //! Hostile values that were once taken: each panicked, looped, or would have done harm.
 
-mod common;
-
-use common::OPTIONS;
-use common::rechecksum::{Kind, Layout, Place, le32};
+use crate::common::OPTIONS;
+use crate::common::rechecksum::{Kind, Layout, Place, le32};
 use nomount_block::Memory;
 use nomount_ext::{Attrs, Error, Filesystem, New, Options, ROOT_INO};
 use nomount_kit::fixture;

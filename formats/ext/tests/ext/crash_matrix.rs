@@ -1,12 +1,10 @@
 //! Workloads times feature sets, each commit interrupted in many places: whoever recovers it finds the tree before, the
 //! tree after, or, where the change exceeded the log, the tree after one of its transactions.
 
-mod common;
-
-use common::crash_case::{Case, Staged};
-use common::made::mke2fs;
-use common::workloads::{furnish, workloads};
-use common::{OPTIONS, in_parallel, long};
+use crate::common::crash_case::{Case, Staged};
+use crate::common::made::mke2fs;
+use crate::common::workloads::{furnish, workloads};
+use crate::common::{OPTIONS, in_parallel, long};
 use nomount_block::{Memory, Overlay, Spill};
 use nomount_ext::Filesystem;
 use nomount_kit::crash::Plan;

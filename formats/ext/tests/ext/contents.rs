@@ -1,9 +1,7 @@
 //! Contents of files against a model in memory: writing anywhere, cutting, punching, allocating, on every kind of map.
 
-mod common;
-
-use common::files::{Staged, finish, judged, mke2fs, open, read_all};
-use common::{WRITABLE, bytes, in_parallel, long, seed};
+use crate::common::files::{Staged, finish, judged, mke2fs, open, read_all};
+use crate::common::{WRITABLE, bytes, in_parallel, long, seed};
 use nomount_block::Memory;
 use nomount_ext::{Attrs, Error, New, ROOT_INO, incompat};
 use nomount_kit::{fixture, require};
@@ -51,7 +49,9 @@ fn apply(fs: &mut Staged, model: &mut Model, rng: &mut StdRng, number: usize) ->
             let len = around(rng, 200_000);
             fs.punch(ino, offset as u64, len as u64)?;
             let end = (offset + len).min(new.len());
-            new.get_mut(offset..end).map(|part| part.fill(0));
+            if let Some(part) = new.get_mut(offset..end) {
+                part.fill(0);
+            }
         }
         70..82 => match fs.allocate(ino, offset as u64, len as u64 + 1) {
             Ok(()) => new.resize(new.len().max(offset + len + 1), 0),

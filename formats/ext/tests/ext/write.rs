@@ -1,8 +1,8 @@
 //! Every image of the "must" row is changed, and e2fsck and debugfs say what it is afterwards.
 
-mod common;
-
-use common::{DIRTY, WRITABLE, bytes, finish, in_parallel, judged, open_staged as open, slow_target, typical_change};
+use crate::common::{
+    DIRTY, WRITABLE, bytes, finish, in_parallel, judged, open_staged as open, slow_target, typical_change,
+};
 use nomount_ext::{Attrs, Error, New, ROOT_INO};
 use nomount_kit::digest::{Change, Field};
 use nomount_kit::{TreeDigest, fixture, judges, require};

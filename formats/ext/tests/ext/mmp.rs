@@ -1,8 +1,6 @@
 //! Multiple mount protection: respected, held, released; and what a crash leaves.
 
-mod common;
-
-use common::{NOW, OPTIONS, judged, typical_change};
+use crate::common::{NOW, OPTIONS, judged, typical_change};
 use nomount_block::{Memory, ReadAt, WriteAt};
 use nomount_ext::{Attrs, Error, Filesystem, New, Options, ROOT_INO};
 use nomount_kit::{fixture, require, scratch};

@@ -1,8 +1,6 @@
 //! Filesystems of all shapes, made by mke2fs: changed, judged, and read alike.
 
-mod common;
-
-use common::{OPTIONS, assert_same, bytes, in_parallel, our_digest, typical_change};
+use crate::common::{OPTIONS, assert_same, bytes, in_parallel, our_digest, typical_change};
 use nomount_block::{HostFile, Overlay, Spill};
 use nomount_ext::{Attrs, Error, Filesystem, New, Options, ROOT_INO};
 use nomount_kit::{TreeDigest, judges, require, scratch};

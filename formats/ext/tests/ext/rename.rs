@@ -1,9 +1,7 @@
 //! Every kind moved over every kind, within a directory and between two: rename(2)'s rules.
 
-mod common;
-
-use common::judged::{Staged, altered, file, finish, judged, mkdir, open};
-use common::{NOW, WRITABLE, bytes, in_parallel};
+use crate::common::judged::{Staged, altered, file, finish, judged, mkdir, open};
+use crate::common::{NOW, WRITABLE, bytes, in_parallel};
 use nomount_block::Memory;
 use nomount_ext::{Attrs, Error, FileType, New, ROOT_INO};
 use nomount_kit::digest::TreeDigest;

@@ -1,13 +1,9 @@
 //! Random sequences of operations beside a model in memory; then e2fsck, debugfs and ext4-view on what they left.
 
-mod common;
-#[path = "common/model/mod.rs"]
-mod model;
-
-use common::made::mke2fs;
-use common::{OPTIONS, WRITABLE, in_parallel, long, seed};
-use model::tree::Tree;
-use model::{Call, Counts, Failure, Op, Subject, Tamper, keep_panics, run, sequence, shrink};
+use crate::common::made::mke2fs;
+use crate::common::model::tree::Tree;
+use crate::common::model::{Call, Counts, Failure, Op, Subject, Tamper, keep_panics, run, sequence, shrink};
+use crate::common::{OPTIONS, WRITABLE, in_parallel, long, seed};
 use nomount_block::Memory;
 use nomount_ext::{Attrs, Filesystem, New, Options, ROOT_INO, incompat, ro_compat};
 use nomount_kit::digest::Kind;

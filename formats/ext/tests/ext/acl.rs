@@ -1,9 +1,7 @@
 //! Default access control lists: what something new takes from its directory.
 
-mod common;
-
-use common::judged::{Staged, finish, judged, mkdir, open};
-use common::{WRITABLE, in_parallel};
+use crate::common::judged::{Staged, finish, judged, mkdir, open};
+use crate::common::{WRITABLE, in_parallel};
 use nomount_ext::{Attrs, Error, New, ROOT_INO};
 use nomount_kit::{fixture, require};
 

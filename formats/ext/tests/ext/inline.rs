@@ -1,9 +1,7 @@
 //! Files that are stored in their inodes: how much fits, what else is in there, and the way out into blocks.
 
-mod common;
-
-use common::bytes;
-use common::files::{Staged, blocks, finish, judged, mke2fs, open, read_all};
+use crate::common::bytes;
+use crate::common::files::{Staged, blocks, finish, judged, mke2fs, open, read_all};
 use nomount_block::Memory;
 use nomount_ext::{Attrs, Error, New, ROOT_INO};
 use nomount_kit::tool::{command, output};

@@ -1,8 +1,6 @@
 //! mkfs against mke2fs: the same parameters give the same layout, to the block and to the count.
 
-mod common;
-
-use common::{in_parallel, long};
+use crate::common::{in_parallel, long};
 use nomount_block::{Extent, ExtentKind, HostFile, ReadAt, WriteAt};
 use nomount_ext::{
     Attrs, Filesystem, InodeCount, Kind, Made, MkfsOptions, New, Options, Profile, ROOT_INO, Time, mkfs,
@@ -83,7 +81,7 @@ fn sparse(path: &Path, len: u64) -> File {
 
 fn theirs(case: &Case, path: &Path) {
     drop(sparse(path, case.size));
-    let conf = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mke2fs-1.47.conf");
+    let conf = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ext/mke2fs-1.47.conf");
     let mut command = Command::new("mke2fs");
     command.env("MKE2FS_CONFIG", conf).env("E2FSPROGS_FAKE_TIME", NOW.to_string()).env_remove("SOURCE_DATE_EPOCH");
     // Of several -E only the last one counts.
@@ -554,7 +552,7 @@ fn what_was_made_is_written_to() {
                 device
             };
             assert_eq!(made().pieces, made().pieces, "{}", case.name());
-            let mut fs = Filesystem::open_for_write(made(), common::OPTIONS).unwrap();
+            let mut fs = Filesystem::open_for_write(made(), crate::common::OPTIONS).unwrap();
             for name in ["etc", "root"] {
                 let dir = fs.create(ROOT_INO, name.as_bytes(), &New::Dir, Attrs::default()).unwrap();
                 fs.create(dir, b"file", &New::File, Attrs::default()).unwrap();
@@ -562,12 +560,12 @@ fn what_was_made_is_written_to() {
             for index in 0..300 {
                 let name = format!("a file with a name of some length {index}");
                 let ino = fs.create(ROOT_INO, name.as_bytes(), &New::File, Attrs::default()).unwrap();
-                fs.write_contents(ino, &common::bytes(index * 97, index as u8)).unwrap();
+                fs.write_contents(ino, &crate::common::bytes(index * 97, index as u8)).unwrap();
             }
             fs.commit().unwrap();
             let path = scratch::device(fs.device());
             judges::e2fsck_fn(&path, 0).unwrap_or_else(|e| panic!("{}: {e}", case.name()));
-            common::assert_same(&case.name(), &common::our_digest(&fs), &TreeDigest::of_ext(&path, 0));
+            crate::common::assert_same(&case.name(), &crate::common::our_digest(&fs), &TreeDigest::of_ext(&path, 0));
         }
     }
 }

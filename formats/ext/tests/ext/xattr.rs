@@ -1,8 +1,6 @@
 //! Extended attributes in all their places, as e2fsck counts them and debugfs reads them.
 
-mod common;
-
-use common::{bytes, finish, judged, open_staged};
+use crate::common::{bytes, finish, judged, open_staged};
 use nomount_ext::{Attrs, Error, Filesystem, New, Options, ROOT_INO, acl_to_disk};
 use nomount_kit::{fixture, require, scratch};
 use std::process::Command;

@@ -3,11 +3,9 @@
 //! e2fsck's "clean" is a run that ends with 0 and says nothing: after some complaints it ends with 0, too. An image that
 //! needs recovery is replayed by debugfs first, because `e2fsck -fn` would look past the log.
 
-mod common;
-
-use common::rechecksum::Kind;
-use common::spoil::{self, Case};
-use common::{OPTIONS, in_parallel, long, seed};
+use crate::common::rechecksum::Kind;
+use crate::common::spoil::{self, Case};
+use crate::common::{OPTIONS, in_parallel, long, seed};
 use nomount_block::Memory;
 use nomount_ext::{CheckOptions, Error, Report, Severity, Time, check};
 use nomount_kit::{fixture, judges, require, scratch, tool};

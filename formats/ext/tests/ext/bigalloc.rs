@@ -1,9 +1,7 @@
 //! Clusters: one of a file's is one of the filesystem's, allocated once, freed with its last block, moved as a whole.
 
-mod common;
-
-use common::files::{Staged, blocks, finish, judged, mke2fs, open, read_all};
-use common::{OPTIONS, bytes, in_parallel};
+use crate::common::files::{Staged, blocks, finish, judged, mke2fs, open, read_all};
+use crate::common::{OPTIONS, bytes, in_parallel};
 use nomount_block::{Memory, Overlay, Spill};
 use nomount_ext::{Attrs, Error, Filesystem, New, ROOT_INO};
 use nomount_kit::tool::{command, output, text};

@@ -1,10 +1,8 @@
 //! Maps of files: trees of every depth built and taken down again, how much of them a change touches, and how far
 //! they reach.
 
-mod common;
-
-use common::files::{Staged, blocks, finish, judged, judged_but_wide, mke2fs, open, read_all};
-use common::{OPTIONS, bytes, in_parallel, seed};
+use crate::common::files::{Staged, blocks, finish, judged, judged_but_wide, mke2fs, open, read_all};
+use crate::common::{OPTIONS, bytes, in_parallel, seed};
 use nomount_block::{HostFile, Overlay, Spill};
 use nomount_ext::{Attrs, Error, Filesystem, New, ROOT_INO, Run};
 use nomount_kit::tool::{command, output, text};
@@ -223,7 +221,7 @@ fn holes_stay_holes() {
     if !require(&["e2fsck", "debugfs"]) {
         return;
     }
-    for name in common::WRITABLE {
+    for name in crate::common::WRITABLE {
         let mut fs = open(fixture::memory(name));
         let size = u64::from(fs.geometry().block_size);
         let ino = new_file(&mut fs, b"f");

@@ -1,10 +1,8 @@
 //! Names given and taken away: what stays, what is freed, what is refused.
 
-mod common;
-
-use common::judged::{Staged, altered, clean, file, finish, judged, mkdir, open};
-use common::made::mke2fs;
-use common::{NOW, WRITABLE, bytes, in_parallel, slow_target};
+use crate::common::judged::{Staged, altered, clean, file, finish, judged, mkdir, open};
+use crate::common::made::mke2fs;
+use crate::common::{NOW, WRITABLE, bytes, in_parallel, slow_target};
 use nomount_block::Memory;
 use nomount_ext::{Attrs, Error, New, ROOT_INO};
 use nomount_kit::digest::{Entry, Kind, TreeDigest};

@@ -1,8 +1,6 @@
 //! What we wrote, read by two other implementations.
 
-mod common;
-
-use common::{OPTIONS, WRITABLE, in_parallel, our_digest, typical_change};
+use crate::common::{OPTIONS, WRITABLE, in_parallel, our_digest, typical_change};
 use fs_ext4::block_io::FileDevice;
 use nomount_block::Memory;
 use nomount_ext::{Attrs, Filesystem, New, ROOT_INO};

@@ -1,10 +1,8 @@
 //! The checker on images without fault, on images that wait for recovery, on changes that are not committed yet, and on
 //! images made to take its time.
 
-mod common;
-
-use common::rechecksum::{Kind, Layout, Place, le16, le32};
-use common::{DIRTY, NOW, OPTIONS, WRITABLE, bytes, typical_change};
+use crate::common::rechecksum::{Kind, Layout, Place, le16, le32};
+use crate::common::{DIRTY, NOW, OPTIONS, WRITABLE, bytes, typical_change};
 use nomount_block::{Error as DeviceError, Extent, HostFile, Memory, ReadAt};
 use nomount_ext::{Attrs, CheckOptions, Error, Filesystem, MkfsOptions, New, ROOT_INO, Report, Severity, check, mkfs};
 use nomount_kit::{fixture, scratch};
@@ -69,7 +67,7 @@ fn change(fs: &mut Filesystem<Memory>, mut after: impl FnMut(&Filesystem<Memory>
 
 #[test]
 fn every_step_of_a_change_is_sound_before_and_after_its_commit() {
-    common::in_parallel(WRITABLE, |name| {
+    crate::common::in_parallel(WRITABLE, |name| {
         let silent = |report: Report, when: &str| {
             // An image that is open for changes says so, where it has a place for that.
             let said: Vec<_> = report.findings().iter().filter(|finding| finding.id != "NM_MMP_IN_USE").collect();
@@ -149,10 +147,13 @@ fn a_large_and_empty_filesystem_takes_neither_time_nor_reads() {
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
+/// A structure of an image: what it is, where it is, the byte to spoil in it, and what to put there.
+type Spot = (Kind, usize, usize, Vec<u8>);
+
 /// Each kind of thing that e2fsck says nothing of, made by hand.
 #[test]
 fn what_e2fsck_is_silent_about_is_found_and_marked() {
-    let spoiled = |name: &str, find: &dyn Fn(&Layout, &[u8]) -> (Kind, usize, usize, Vec<u8>)| {
+    let spoiled = |name: &str, find: &dyn Fn(&Layout, &[u8]) -> Spot| {
         let mut image = fixture::bytes(name);
         let layout = Layout::of(&image);
         let (kind, structure, at, value) = find(&layout, &image);

@@ -1,8 +1,6 @@
 //! Every image is read as e2fsprogs reads it.
 
-mod common;
-
-use common::{DIRTY, NOT_WRITTEN, WRITABLE, assert_same, in_parallel, our_digest};
+use crate::common::{DIRTY, NOT_WRITTEN, WRITABLE, assert_same, in_parallel, our_digest};
 use nomount_ext::{Error, Filesystem, Options};
 use nomount_kit::{TreeDigest, fixture, judges, require};
 

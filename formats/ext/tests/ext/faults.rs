@@ -1,8 +1,6 @@
 //! A device that fails: every failure is told, and what is on the device then recovers to the old state or the new.
 
-mod common;
-
-use common::{OPTIONS, in_parallel, long, our_digest, typical_change};
+use crate::common::{OPTIONS, in_parallel, long, our_digest, typical_change};
 use nomount_block::{Fault, FaultPlan, Memory, ReadAt};
 use nomount_ext::{Committed, Error, Filesystem, Options};
 use nomount_kit::{TreeDigest, fixture, judges, require, scratch};

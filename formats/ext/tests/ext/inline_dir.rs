@@ -1,9 +1,7 @@
 //! Directories in their inodes: made, filled until they leave, emptied, moved.
 
-mod common;
-
-use common::judged::{Staged, ask, clean, finish, judged, mkdir, open};
-use common::made::mke2fs;
+use crate::common::judged::{Staged, ask, clean, finish, judged, mkdir, open};
+use crate::common::made::mke2fs;
 use nomount_block::Memory;
 use nomount_ext::{Attrs, New, ROOT_INO};
 use nomount_kit::require;

@@ -1,10 +1,8 @@
 //! Hostile images: every field of every structure spoiled, with its checksum stale and made right again, and random
 //! damage. Nothing may panic, loop, or read without end; what is refused is refused with an error.
 
-mod common;
-
-use common::rechecksum::Layout;
-use common::{OPTIONS, in_parallel, long, seed, spoil, typical_change};
+use crate::common::rechecksum::Layout;
+use crate::common::{OPTIONS, in_parallel, long, seed, spoil, typical_change};
 use nomount_block::{
     Error as DeviceError, ErrorKind, Extent, ExtentKind, Overlay, ReadAt, Spill, WriteAt, check_range,
 };

@@ -1,8 +1,6 @@
 //! Groups that were never used: bitmaps that are not on the disk, inode tables full of whatever was there before.
 
-mod common;
-
-use common::{OPTIONS, in_parallel, our_digest};
+use crate::common::{OPTIONS, in_parallel, our_digest};
 use nomount_block::Memory;
 use nomount_ext::{Attrs, Error, Filesystem, New, ROOT_INO};
 use nomount_kit::tool::{command, output, text};
@@ -53,7 +51,7 @@ fn judged(name: &str, image: &Memory) -> TreeDigest {
     judges::e2fsck_fn(&file, 0).unwrap_or_else(|e| panic!("{name}: {e}"));
     zeroed_slots(name, &file);
     let ours = our_digest(&Filesystem::open(image, OPTIONS).unwrap());
-    common::assert_same(name, &ours, &TreeDigest::of_ext(&file, 0));
+    crate::common::assert_same(name, &ours, &TreeDigest::of_ext(&file, 0));
     ours
 }
 
@@ -129,7 +127,7 @@ fn every_block_is_taken_into_use() {
             let ino = fs.create(ROOT_INO, format!("f{number}").as_bytes(), &New::File, Attrs::default()).unwrap();
             // What is left over is for the nodes of the map.
             let blocks = (fs.free_blocks_count() as usize / part).saturating_sub(8);
-            fs.write_contents(ino, &common::bytes(blocks * block, number as u8)).unwrap();
+            fs.write_contents(ino, &crate::common::bytes(blocks * block, number as u8)).unwrap();
             fs.commit().unwrap();
             let image = fs.into_device();
             let tree = judged(name, &image);

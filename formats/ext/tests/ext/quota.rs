@@ -1,8 +1,6 @@
 //! Usage of users, groups and projects stays right: e2fsck's pass 6 counts everything anew and compares.
 
-mod common;
-
-use common::{OPTIONS, bytes, finish, judged, open_staged, typical_change};
+use crate::common::{OPTIONS, bytes, finish, judged, open_staged, typical_change};
 use nomount_block::{Memory, WriteAt};
 use nomount_ext::{Attrs, Error, FileType, Filesystem, New, ROOT_INO};
 use nomount_kit::{fixture, require, scratch};
@@ -72,7 +70,7 @@ fn usage_follows_names_and_contents() {
     let mut fs = open_staged(fixture::memory("project"));
     let owner = |uid| Attrs { uid: Some(uid), gid: Some(uid + 1), project: Some(uid + 2), ..Attrs::default() };
     let dir = fs.create(ROOT_INO, b"dir", &New::Dir, owner(100)).unwrap();
-    let make = |fs: &mut common::Staged, name: &str, uid, len| {
+    let make = |fs: &mut crate::common::Staged, name: &str, uid, len| {
         let ino = fs.create(dir, name.as_bytes(), &New::File, owner(uid)).unwrap();
         fs.write_contents(ino, &bytes(len, 1)).unwrap();
         ino

@@ -6,6 +6,7 @@ pub mod files;
 pub mod judged;
 pub mod log;
 pub mod made;
+pub mod model;
 pub mod rechecksum;
 pub mod spoil;
 pub mod workloads;

@@ -1,9 +1,7 @@
 //! A commit interrupted anywhere leaves the old state or the new one, whoever recovers it: e2fsck or we.
 
-mod common;
-
-use common::crash_case::{Case, host_file, read};
-use common::{DIRTY, WRITABLE, in_parallel, typical_change};
+use crate::common::crash_case::{Case, host_file, read};
+use crate::common::{DIRTY, WRITABLE, in_parallel, typical_change};
 use nomount_block::Record;
 use nomount_kit::crash::{Plan, each_state};
 use nomount_kit::{fixture, judges, require};

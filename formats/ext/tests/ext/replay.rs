@@ -1,10 +1,8 @@
 //! Random logs in every form, replayed by us and by e2fsck: both must leave the same contents.
 
-mod common;
-
-use common::log::{End, Form, Log, Sums};
-use common::made::mke2fs;
-use common::{in_parallel, long, seed};
+use crate::common::log::{End, Form, Log, Sums};
+use crate::common::made::mke2fs;
+use crate::common::{in_parallel, long, seed};
 use nomount_block::Memory;
 use nomount_ext::{Attrs, Filesystem, New, Options, ROOT_INO};
 use nomount_kit::{judges, require, scratch};
