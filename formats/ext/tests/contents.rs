@@ -51,7 +51,9 @@ fn apply(fs: &mut Staged, model: &mut Model, rng: &mut StdRng, number: usize) ->
             let len = around(rng, 200_000);
             fs.punch(ino, offset as u64, len as u64)?;
             let end = (offset + len).min(new.len());
-            new.get_mut(offset..end).map(|part| part.fill(0));
+            if let Some(part) = new.get_mut(offset..end) {
+                part.fill(0);
+            }
         }
         70..82 => match fs.allocate(ino, offset as u64, len as u64 + 1) {
             Ok(()) => new.resize(new.len().max(offset + len + 1), 0),
