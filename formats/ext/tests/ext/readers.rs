@@ -11,8 +11,9 @@ use std::sync::Arc;
 /// Larger files are holes for the most part, and these readers return them whole.
 const MAX_CONTENTS: u64 = 1 << 20;
 
-/// It wants larger inodes where there are checksums.
-const NOT_BY_EXT4_VIEW: &str = "ext4-i128-csum";
+/// What it does not know; and it wants larger inodes where there are checksums.
+const NOT_BY_EXT4_VIEW: &[&str] =
+    &["ext4-i128-csum", "meta-bg", "mmp", "ea-inode", "casefold", "large-dir", "inline-data"];
 
 /// A typical change, and a directory that becomes an index.
 fn changed(name: &str) -> (Memory, TreeDigest) {
@@ -30,7 +31,7 @@ fn changed(name: &str) -> (Memory, TreeDigest) {
 
 #[test]
 fn ext4_view_reads_the_same() {
-    let taken = WRITABLE.iter().filter(|name| **name != NOT_BY_EXT4_VIEW);
+    let taken = WRITABLE.iter().filter(|name| !NOT_BY_EXT4_VIEW.contains(name));
     in_parallel(taken, |name| {
         let (image, tree) = changed(name);
         let other = ext4_view::Ext4::load(Box::new(image.into_bytes())).unwrap_or_else(|e| panic!("{name}: {e}"));
