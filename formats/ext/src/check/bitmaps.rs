@@ -115,11 +115,16 @@ impl<D: ReadAt> Checker<'_, D> {
     /// What is in use of a group whose bitmap was never written: its own metadata and that of others in it.
     fn implied_blocks(&self, number: GroupNr, clusters: u32) -> Vec<u8> {
         let mut bytes = vec![0; self.fs.block_size()];
-        let mut metadata = vec![0; self.geo.blocks_per_group.div_ceil(8) as usize];
-        self.metadata.to_bytes(number, &mut metadata);
+        let blocks = self.geo.blocks_per_group.div_ceil(8) as usize;
         let ratio = self.ratio() as u32;
-        for index in (0..self.geo.group_blocks(number)).filter(|index| bit(&metadata, *index)) {
-            set_bits(&mut bytes, index / ratio, index / ratio + 1);
+        if ratio == 1 {
+            self.metadata.to_bytes(number, &mut bytes[..blocks]);
+        } else {
+            let mut metadata = vec![0; blocks];
+            self.metadata.to_bytes(number, &mut metadata);
+            for index in (0..self.geo.group_blocks(number)).filter(|index| bit(&metadata, *index)) {
+                set_bits(&mut bytes, index / ratio, index / ratio + 1);
+            }
         }
         let bits = bytes.len() as u32 * 8;
         set_bits(&mut bytes, clusters, bits);

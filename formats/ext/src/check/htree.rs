@@ -235,6 +235,15 @@ impl<D: ReadAt> Checker<'_, D> {
                 self.corrupt("PR_2_HTREE_BAD_DEPTH", place(), "the block is no index node", "");
                 return None;
             }
+            if bytes[7] != 0 {
+                // e2fsck looks for the checksum elsewhere then; where there is none, it does not mind.
+                let found = format!("file type of the entry that hides the node is {}", bytes[7]);
+                if self.geo.metadata_csum() {
+                    self.corrupt("PR_2_HTREE_NODE_CSUM_INVALID", place(), found, "0");
+                } else {
+                    self.warn("NM_HTREE_NODE_TYPE", place(), found, "0");
+                }
+            }
         }
         let tail = if self.geo.metadata_csum() { TAIL } else { 0 };
         let room = (bytes.len() - node.entries_at - tail) / ENTRY;
