@@ -64,8 +64,8 @@ impl<D: ReadAt> Filesystem<D> {
         let needed = attr.len() + plan.in_block.iter().map(Attr::len).sum::<usize>();
         let Value::Here(value) = &attr.value else { unreachable!("a new value is not placed yet") };
         let at_once = own_inode && value.len().next_multiple_of(4) > large;
-        let place = |plan: &mut XattrPlan, attr: &Attr| {
-            if fits(&plan.in_inode, attr, inode_capacity(inode)) {
+        let place = |plan: &mut XattrPlan, attr: &Attr, inside: bool| {
+            if inside && fits(&plan.in_inode, attr, inode_capacity(inode)) {
                 plan.in_inode.push(attr.clone());
             } else if fits(&plan.in_block, attr, block_room) {
                 plan.in_block.push(attr.clone());
@@ -75,12 +75,14 @@ impl<D: ReadAt> Filesystem<D> {
             }
             true
         };
-        if !at_once && place(plan, &attr) {
+        if !at_once && place(plan, &attr, true) {
             return Ok(());
         }
         if own_inode && !value.is_empty() {
             attr.value = Value::Own(value.clone());
-            if place(plan, &attr) {
+            // The inode of the value counts among the owner's blocks. Of a short symbolic link that has some, but no block
+            // of attributes, e2fsck takes the target for a map.
+            if place(plan, &attr, !inode.is_fast_symlink(&self.geo)) {
                 return Ok(());
             }
         }

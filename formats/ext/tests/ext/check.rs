@@ -183,3 +183,24 @@ fn what_e2fsck_is_silent_about_is_found_and_marked() {
         assert!(report.findings()[0].e2fsck_is_silent());
     }
 }
+
+/// The target of a symbolic link is written like contents: a block may have another one after a rollback or a commit.
+#[test]
+fn a_target_is_read_as_it_is_now() {
+    let link = |fs: &mut Filesystem<Memory>, len: usize| {
+        fs.create(ROOT_INO, b"link", &New::Symlink(&vec![b't'; len]), Attrs::default()).unwrap();
+        let report = fs.check(&HOW).unwrap();
+        assert_eq!(report.total(), 0, "{len} bytes: {report}");
+    };
+    let mut fs = Filesystem::open_for_write(fixture::memory("ext4-147"), OPTIONS).unwrap();
+    let mark = fs.savepoint();
+    link(&mut fs, 200);
+    fs.rollback(mark);
+    link(&mut fs, 60);
+    fs.commit().unwrap();
+    for len in [300, 70] {
+        fs.unlink(ROOT_INO, b"link").unwrap();
+        fs.commit().unwrap();
+        link(&mut fs, len);
+    }
+}

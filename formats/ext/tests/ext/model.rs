@@ -14,12 +14,12 @@ const SEED: &str = "NOMOUNT_MODEL_SEED";
 /// Images whose names have this text are the only ones.
 const ONLY: &str = "NOMOUNT_MODEL_ONLY";
 /// Operations of a sequence.
-const LENGTH: usize = 1250;
+const LENGTH: usize = 1000;
 /// Sequences per image, and in the long form.
 const ROUNDS: u64 = 2;
 const LONG_ROUNDS: u64 = 40;
 /// A failing sequence is tried so often in shorter forms.
-const TRIES: usize = 300;
+const TRIES: usize = 1500;
 const MIB: u64 = 1 << 20;
 
 const EXT2: &str = "filetype,ext_attr,resize_inode,dir_index,sparse_super,large_file";

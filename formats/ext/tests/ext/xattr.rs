@@ -96,6 +96,25 @@ fn inodes_of_values_come_and_go() {
     judged("ea-inode", &finish(fs));
 }
 
+/// What its value takes counts among the blocks of a symbolic link, whose target is no map for that.
+#[test]
+fn a_short_symbolic_link_has_large_values() {
+    if !require(&["e2fsck", "debugfs"]) {
+        return;
+    }
+    let mut fs = open_staged(fixture::memory("ea-inode"));
+    let target = [b't'; 59];
+    let link = fs.create(ROOT_INO, b"link", &New::Symlink(&target), Attrs::default()).unwrap();
+    fs.set_xattr(link, b"trusted.long", Some(&bytes(9000, 1))).unwrap();
+    let image = finish(fs);
+    judged("ea-inode", &image);
+    let mut fs = open_staged(image);
+    assert_eq!(fs.read_link(link).unwrap(), target);
+    fs.set_xattr(link, b"trusted.short", Some(b"in the inode")).unwrap();
+    fs.set_xattr(link, b"trusted.long", None).unwrap();
+    judged("ea-inode", &finish(fs));
+}
+
 /// With quotas, who has an attribute pays for its inode, and so does a new owner.
 #[test]
 fn owners_pay_for_inodes_of_values() {
