@@ -1,22 +1,23 @@
 //! The redo file under the workloads of the ext engine: interrupted anywhere, a filesystem without a journal is the old
 //! one or, after recovery, the new one.
 
-#[path = "../../formats/ext/tests/ext/common/mod.rs"]
-mod common;
+#[path = "../../formats/ext/tests/ext/common/made.rs"]
+mod made;
+#[path = "../../formats/ext/tests/ext/common/workloads.rs"]
+mod workloads;
 
 use super::Device;
 use super::redo::{apply, encode, redo_path};
-use common::crash_case::{host_file, read};
-use common::made::mke2fs;
-use common::workloads::{furnish, workloads};
-use common::{OPTIONS, in_parallel, long};
+use made::mke2fs;
 use nomount_block::{HostFile, Memory, Overlay, Record, Spill, replay};
-use nomount_ext::Filesystem;
+use nomount_ext::{Filesystem, Options, Time};
 use nomount_kit::crash::{Plan, each_state};
-use nomount_kit::{judges, require, scratch};
+use nomount_kit::{TreeDigest, judges, require, scratch};
 use std::fs::{self, File};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use workloads::{furnish, workloads};
 
+const OPTIONS: Options = Options { now: Time { sec: 1_780_000_000, nsec: 0 }, seed: 7, mmp_wait: None };
 /// States of one workload on one filesystem, before the redo file has its name and after.
 const STATES: usize = 4;
 const LONG_STATES: usize = 60;
@@ -44,7 +45,7 @@ const SETS: &[(&str, &[&str])] = &[
 
 fn plan(states: usize, number: usize) -> Plan {
     let plan = Plan::bounded(states);
-    let limit = if long() { LONG_STATES } else { states };
+    let limit = if plan.limit > states { LONG_STATES } else { states };
     Plan { seed: plan.seed.wrapping_add(number as u64), limit, ..plan }
 }
 
@@ -55,49 +56,55 @@ fn staged(image: Memory) -> Filesystem<Overlay<Device>> {
 
 #[test]
 fn every_workload_is_old_or_completed() {
-    if !require(&["e2fsck", "mke2fs"]) {
+    if !require(&["e2fsck", "debugfs", "mke2fs"]) {
         return;
     }
-    let states = AtomicUsize::new(0);
-    in_parallel(SETS.iter().enumerate(), |(set, (what, args))| {
-        let mut fs = Filesystem::open_for_write(mke2fs(&[&["-N", "4096"], *args].concat(), 16 << 20), OPTIONS).unwrap();
-        furnish(&mut fs, TREE).unwrap();
-        fs.commit().unwrap();
-        let base = fs.into_device();
-        for (index, workload) in workloads().iter().enumerate() {
-            let name = format!("{} on {what}", workload.name);
-            let mut fs = staged(base.clone());
-            (workload.change)(&mut fs, TREE).unwrap_or_else(|e| panic!("{name}: {e}"));
-            assert!(!fs.commit().unwrap().journaled, "{name}");
-            let log = fs.into_device().log().to_vec();
-            let (first, rest) = log.split_at(log.iter().position(|record| *record == Record::Barrier).unwrap() + 1);
-            let mut then = base.clone();
-            replay(&mut then, first).unwrap();
-            let redo = encode(&(Box::new(then.clone()) as Device), rest).unwrap();
-            let mut done = then.clone();
-            replay(&mut done, rest).unwrap();
-            let (before, after) = (read(&base).unwrap(), read(&done).unwrap());
-            assert_ne!(before, after, "{name}");
-
-            let seed = set * 100 + index;
-            let early = each_state(&base, first, &plan(STATES, seed), |state, path| {
-                judges::e2fsck_fn(path, 0).unwrap_or_else(|e| panic!("{name}, {state:?}: {e}"));
-                assert!(read(&host_file(path)).unwrap() == before, "{name}, {state:?}");
-            });
-            let late = each_state(&then, rest, &plan(STATES, seed), |state, path| {
-                let folder = scratch::folder();
-                let image = folder.path().join("disk.img");
-                fs::copy(path, &image).unwrap();
-                fs::write(redo_path(&image), &redo).unwrap();
-                let file = File::options().read(true).write(true).open(&image).unwrap();
-                let mut device: Device = Box::new(HostFile::new(file, false).unwrap());
-                apply(&image, &mut device).unwrap_or_else(|e| panic!("{name}, {state:?}: {e}"));
-                judges::e2fsck_fn(&image, 0).unwrap_or_else(|e| panic!("{name}, {state:?}: {e}"));
-                assert!(read(&host_file(&image)).unwrap() == after, "{name}, {state:?}");
-                assert!(!redo_path(&image).exists(), "{name}, {state:?}");
-            });
-            states.fetch_add(early + late, Ordering::Relaxed);
+    thread::scope(|scope| {
+        for set in 0..SETS.len() {
+            scope.spawn(move || run(set));
         }
     });
-    eprintln!("{states:?} states");
+}
+
+fn run(set: usize) {
+    let (what, args) = SETS[set];
+    let mut fs = Filesystem::open_for_write(mke2fs(&[&["-N", "4096"], args].concat(), 16 << 20), OPTIONS).unwrap();
+    furnish(&mut fs, TREE).unwrap();
+    fs.commit().unwrap();
+    let base = fs.into_device();
+    let mut states = 0;
+    for (index, workload) in workloads().iter().enumerate() {
+        let name = format!("{} on {what}", workload.name);
+        let mut fs = staged(base.clone());
+        (workload.change)(&mut fs, TREE).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(!fs.commit().unwrap().journaled, "{name}");
+        let log = fs.into_device().log().to_vec();
+        let (first, rest) = log.split_at(log.iter().position(|record| *record == Record::Barrier).unwrap() + 1);
+        let mut then = base.clone();
+        replay(&mut then, first).unwrap();
+        let redo = encode(&(Box::new(then.clone()) as Device), rest).unwrap();
+        let mut done = then.clone();
+        replay(&mut done, rest).unwrap();
+        let [before, after] = [&base, &done].map(|image| TreeDigest::of_ext(&scratch::device(image), 0));
+        assert_ne!(before, after, "{name}");
+
+        let seed = set * 100 + index;
+        states += each_state(&base, first, &plan(STATES, seed), |state, path| {
+            judges::e2fsck_fn(path, 0).unwrap_or_else(|e| panic!("{name}, {state:?}: {e}"));
+            assert!(TreeDigest::of_ext(path, 0) == before, "{name}, {state:?}");
+        });
+        states += each_state(&then, rest, &plan(STATES, seed), |state, path| {
+            let folder = scratch::folder();
+            let image = folder.path().join("disk.img");
+            fs::copy(path, &image).unwrap();
+            fs::write(redo_path(&image), &redo).unwrap();
+            let file = File::options().read(true).write(true).open(&image).unwrap();
+            let mut device: Device = Box::new(HostFile::new(file, false).unwrap());
+            apply(&image, &mut device).unwrap_or_else(|e| panic!("{name}, {state:?}: {e}"));
+            judges::e2fsck_fn(&image, 0).unwrap_or_else(|e| panic!("{name}, {state:?}: {e}"));
+            assert!(TreeDigest::of_ext(&image, 0) == after, "{name}, {state:?}");
+            assert!(!redo_path(&image).exists(), "{name}, {state:?}");
+        });
+    }
+    eprintln!("{what}: {states} states");
 }

@@ -11,8 +11,10 @@ pub mod rechecksum;
 pub mod spoil;
 pub mod workloads;
 
-use nomount_block::{Memory, Overlay, ReadAt, Spill, WriteAt};
-use nomount_ext::{Attrs, Error, FileType, Filesystem, New, Options, ROOT_INO, Time, acl_to_disk};
+pub use workloads::{bytes, slow_target, typical_change};
+
+use nomount_block::{Memory, Overlay, ReadAt, Spill};
+use nomount_ext::{FileType, Filesystem, Options, ROOT_INO, Time, acl_to_disk};
 use nomount_kit::digest::{Entry, Kind, TreeDigest, content_hash, sparse_hash};
 use nomount_kit::{judges, scratch};
 use std::collections::BTreeMap;
@@ -56,42 +58,6 @@ pub fn seed(variable: &str) -> u64 {
     };
     eprintln!("{variable}={seed}");
     seed
-}
-
-/// Some bytes that are not all alike.
-pub fn bytes(len: usize, seed: u8) -> Vec<u8> {
-    (0..len).map(|at| (at / 7) as u8 ^ seed).collect()
-}
-
-/// Too long for the inode. No part of it is longer than a name: readers differ in what they think of that.
-pub fn slow_target() -> Vec<u8> {
-    b"xy/".repeat(100)
-}
-
-/// Creates, replaces, appends, sets: at least one of each.
-pub fn typical_change<D: WriteAt>(fs: &mut Filesystem<D>) -> Result<(), Error> {
-    let etc = fs.resolve(b"/etc")?;
-    let app = fs.create(etc, b"app", &New::Dir, Attrs::default())?;
-    for (index, len) in [0, 1, 1023, 1024, 4096, 5000, 70_000, 300_000].into_iter().enumerate() {
-        let name = format!("file-{index}");
-        let attrs = Attrs { mode: Some(0o640), uid: Some(70_000), gid: Some(5), ..Attrs::default() };
-        let ino = fs.create(app, name.as_bytes(), &New::File, attrs)?;
-        fs.write_contents(ino, &bytes(len, index as u8))?;
-        fs.append(ino, &bytes(100 * index + 1, 9))?;
-    }
-    fs.create(app, b"fast", &New::Symlink(b"../passwd"), Attrs::default())?;
-    fs.create(app, b"slow", &New::Symlink(&slow_target()), Attrs::default())?;
-    fs.create(app, b"null", &New::CharDevice(1, 3), Attrs::default())?;
-    fs.create(app, b"big", &New::BlockDevice(300, 70_000), Attrs::default())?;
-    fs.create(app, b"fifo", &New::Fifo, Attrs::default())?;
-    fs.create(app, b"socket", &New::Socket, Attrs::default())?;
-    let shadow = fs.resolve(b"/etc/shadow")?;
-    fs.write_contents(shadow, b"root:$6$x:1:::::\n")?;
-    let key = fs.resolve(b"/root/.ssh/authorized_keys")?;
-    fs.append(key, b"ssh-ed25519 AAAA one\n")?;
-    fs.set_attrs(key, Attrs { mode: Some(0o600), mtime: Some(Time { sec: 1, nsec: 2 }), ..Attrs::default() })?;
-    fs.set_xattr(key, b"security.selinux", Some(b"system_u:object_r:ssh_home_t:s0\0"))?;
-    fs.set_xattr(key, b"user.long", Some(&bytes(400, 3)))
 }
 
 /// Images that are written, with every feature of the "must" row.
