@@ -79,7 +79,7 @@ impl<D: ReadAt> Checker<'_, D> {
         if length * bs > size {
             let found = format!("{length} blocks in a file of {size} bytes");
             self.corrupt("PR_0_JOURNAL_BAD_SUPER", "journal", found, "");
-        } else if size / bs > mapped {
+        } else if size.div_ceil(bs) > mapped {
             let found = format!("its file has {size} bytes, of which {mapped} blocks are mapped");
             self.corrupt("PR_0_JOURNAL_BAD_INODE", "journal", found, "");
         }

@@ -147,6 +147,9 @@ impl<D: ReadAt> Checker<'_, D> {
             .take(slots as usize)
             .map(|group| u64::from(group) * u64::from(self.geo.blocks_per_group))
             .collect();
+        // e2fsck looks at a quarter of the lists, and not at what follows in them.
+        let quarter = self.reserved_gdt() / 4;
+        let told = |reserved| if reserved < quarter { "PR_0_RESIZE_INODE_INVALID" } else { "NM_RESIZE_INODE_INVALID" };
         let mut blocks = 1;
         let mut listed = vec![false; slots as usize];
         for reserved in 0..self.reserved_gdt() {
@@ -155,7 +158,7 @@ impl<D: ReadAt> Checker<'_, D> {
             let (found, wanted) = (u64::from(le32(&top, slot as usize * 4)), first + u64::from(reserved));
             if found != wanted {
                 let found = format!("slot {slot} of its list leads to block {found}");
-                self.corrupt("PR_0_RESIZE_INODE_INVALID", inode.place(), found, wanted.to_string());
+                self.corrupt(told(reserved), inode.place(), found, wanted.to_string());
                 return Ok(None);
             }
             let copies = self.fs.read_block(wanted)?;
@@ -164,12 +167,8 @@ impl<D: ReadAt> Checker<'_, D> {
                 let copy = backups.get(slot).map_or(0, |start| wanted + start);
                 if found != copy {
                     let found = format!("copy {slot} of block {wanted} is said to be block {found}");
-                    // e2fsck looks at a quarter of the lists, and not at what follows in them.
-                    if reserved < self.reserved_gdt() / 4 && slot < backups.len() {
-                        self.corrupt("PR_0_RESIZE_INODE_INVALID", inode.place(), found, copy.to_string());
-                    } else {
-                        self.corrupt("NM_RESIZE_INODE_INVALID", inode.place(), found, copy.to_string());
-                    }
+                    let id = if slot < backups.len() { told(reserved) } else { "NM_RESIZE_INODE_INVALID" };
+                    self.corrupt(id, inode.place(), found, copy.to_string());
                     return Ok(None);
                 }
             }

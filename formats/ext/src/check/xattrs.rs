@@ -5,7 +5,7 @@ use super::{Checker, le16, le32};
 use crate::error::Result;
 use crate::features::{compat, incompat};
 use crate::geometry::BlockNr;
-use crate::inode::{Inode, ROOT_INO};
+use crate::inode::{Inode, ROOT_INO, flags};
 use crate::xattr::acl_form::Acl;
 use nomount_block::ReadAt;
 
@@ -17,6 +17,8 @@ const TERMINATOR: usize = 4;
 /// `e_name_index` of POSIX ACLs.
 const ACL_ACCESS: u8 = 2;
 const ACL_DEFAULT: u8 = 3;
+/// Name space and name of the attribute with an encryption context.
+const ENCRYPTION: (u8, &[u8]) = (9, b"c");
 /// Most inodes that share one block (EXT4_XATTR_REFCOUNT_MAX).
 const MAX_REFCOUNT: u32 = 1024;
 
@@ -27,6 +29,8 @@ pub(super) struct Attributes {
     pub blocks: u64,
     /// Inodes with values.
     pub inodes: u64,
+    /// One of them says how the contents are encrypted.
+    pub encryption: bool,
 }
 
 /// An attribute block and who uses it.
@@ -94,6 +98,11 @@ impl<D: ReadAt> Checker<'_, D> {
             let found = self.check_xattr_block(inode)?;
             all.blocks += found.blocks;
             all.inodes += found.inodes;
+            all.encryption |= found.encryption;
+        }
+        if inode.has_flag(flags::ENCRYPT) && !all.encryption {
+            let found = "it is encrypted, and no attribute says how";
+            self.corrupt("PR_1_MISSING_ENCRYPTION_XATTR", inode.place(), found, "");
         }
         Ok(all)
     }
@@ -124,7 +133,7 @@ impl<D: ReadAt> Checker<'_, D> {
         }
         let bytes = self.fs.read_block(block)?;
         let refcount = le32(&bytes, 4);
-        let mut attributes = Attributes { blocks: self.ratio(), inodes: 0 };
+        let mut attributes = Attributes { blocks: self.ratio(), ..Attributes::default() };
         if le32(&bytes, 0) != MAGIC {
             let found = format!("magic is {:#010x}", le32(&bytes, 0));
             self.corrupt("PR_1_BAD_EA_BLOCK", home.place(inode), found, format!("{MAGIC:#010x}"));
@@ -146,6 +155,7 @@ impl<D: ReadAt> Checker<'_, D> {
             let found = self.check_list(inode, &bytes, home)?;
             attributes.blocks += found.blocks;
             attributes.inodes += found.inodes;
+            attributes.encryption = found.encryption;
         }
         self.xattr_blocks.insert(block, Shared { refcount, users: 1, attributes });
         Ok(attributes)
@@ -171,6 +181,7 @@ impl<D: ReadAt> Checker<'_, D> {
         let block_size = u64::from(self.geo.block_size);
         let mut hashes_right = true;
         for entry in &entries {
+            all.encryption |= (entry.index, entry.name) == ENCRYPTION;
             if entry.value_inode != 0 {
                 if self.check_value_reference(inode, entry, home)? {
                     let cluster = block_size * self.ratio();

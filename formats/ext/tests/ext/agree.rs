@@ -66,6 +66,27 @@ const KNOWN: &[Known] = &[
         why: "e2fsck does not miss the blocks of a larger journal that a block map has not",
     },
     Known {
+        image: "",
+        is: |kind| kind == Kind::Inode(JOURNAL_INO),
+        bytes: 0x6C..0x70,
+        clean_for: Who::E2fsck,
+        why: "e2fsck does not look at the high half of the journal's size",
+    },
+    Known {
+        image: "ext3-1k",
+        is: |kind| kind == Kind::Inode(JOURNAL_INO),
+        bytes: 0x1A..0x1C,
+        clean_for: Who::E2fsck,
+        why: "where the journal's inode has no links, e2fsck goes by the copy of its map in the superblock",
+    },
+    Known {
+        image: "",
+        is: |kind| kind == Kind::JournalSuperblock,
+        bytes: 0x10..0x14,
+        clean_for: Who::E2fsck,
+        why: "e2fsck looks whether s_maxlen is too small only when it replays",
+    },
+    Known {
         image: "dirty-",
         is: |kind| kind == Kind::Inode(JOURNAL_INO),
         bytes: 4..8,
