@@ -240,6 +240,12 @@ fn finish(
             "volume": place.as_ref().map(|place| &place.volume),
             "dry_run": args.dry_run,
             "report": report,
+            "committed": commit.filter(|_| !args.dry_run).map(|commit| json!({
+                "blocks_in_free_space": commit.blocks.in_place,
+                "protected_blocks": commit.blocks.protected,
+                "journaled": commit.blocks.journaled,
+                "transactions": commit.blocks.transactions,
+            })),
             "verified": opinion.map(|opinion| json!({
                 "independent_reader": opinion.independent,
                 "own_reader": opinion.own,
@@ -309,7 +315,11 @@ fn summary(commit: Option<&Commit>) -> String {
         None => "nothing was written".to_owned(),
         Some(blocks) if blocks.is_empty() => "nothing was written".to_owned(),
         Some(blocks) => {
-            let how = if blocks.journaled { "through the journal" } else { "through a redo file" };
+            let how = match (blocks.journaled, blocks.transactions) {
+                (false, _) => "through a redo file".to_owned(),
+                (true, 0 | 1) => "through the journal".to_owned(),
+                (true, several) => format!("through the journal, which took {several} transactions"),
+            };
             format!("committed: {} metadata blocks in free space, {} {how}", blocks.in_place, blocks.protected)
         }
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// States of one workload on one feature set. Nothing, everything and each barrier are always among them.
 const STATES: usize = 9;
-const LONG_STATES: usize = 220;
+const LONG_STATES: usize = 160;
 /// Files of the tree that is there, and of the one that is brought in. Where four inodes share a block, they exceed the
 /// log.
 const TREE: usize = 5600;

@@ -14,6 +14,7 @@ mod extents;
 mod faults;
 mod geometry;
 mod htree;
+mod import;
 mod inline;
 mod inline_dir;
 mod mkfs;
