@@ -1,12 +1,11 @@
 //! Workloads times feature sets, each commit interrupted in many places: whoever recovers it finds the tree before, the
 //! tree after, or, where the change exceeded the log, the tree after one of its transactions.
 
-use crate::common::crash_case::{Case, Staged};
+use crate::common::crash_case::Case;
 use crate::common::made::mke2fs;
 use crate::common::workloads::{furnish, workloads};
-use crate::common::{OPTIONS, in_parallel, long};
-use nomount_block::{Memory, Overlay, Spill};
-use nomount_ext::Filesystem;
+use crate::common::{finish, in_parallel, long, open_staged};
+use nomount_block::Memory;
 use nomount_kit::crash::Plan;
 use nomount_kit::require;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -109,15 +108,10 @@ impl Set {
 
     /// With the few files that changes meet, and a tree of many.
     fn filled(&self) -> Memory {
-        let mut fs = open(self.empty());
+        let mut fs = open_staged(self.empty());
         furnish(&mut fs, TREE).unwrap();
-        fs.commit().unwrap();
-        fs.into_device().commit().unwrap()
+        finish(fs)
     }
-}
-
-fn open(image: Memory) -> Staged {
-    Filesystem::open_for_write(Overlay::new(image, Spill::Never), OPTIONS).unwrap()
 }
 
 fn plan(states: usize, number: usize) -> Plan {

@@ -1,5 +1,6 @@
 //! A change interrupted anywhere, and what must be there afterwards.
 
+use super::judged::Staged;
 use super::{OPTIONS, long, our_digest};
 use nomount_block::{HostFile, Memory, Overlay, ReadAt, Record, Spill};
 use nomount_ext::{Committed, Error, Filesystem, Options};
@@ -15,9 +16,6 @@ const SAMPLE: usize = 10;
 const SUPERBLOCK: Range<u64> = 1024..2048;
 /// As [`OPTIONS`]; that nobody changes the mmp block while we wait is certain here.
 const RECOVERING: Options = Options { mmp_wait: Some(|_| {}), ..OPTIONS };
-
-/// A filesystem whose change is staged.
-pub type Staged = Filesystem<Overlay<Memory>>;
 
 /// One image, one change, and what the device was told.
 pub struct Case {

@@ -1,32 +1,13 @@
 //! What the tests of file contents share: images opened above an overlay, judged when they are done.
 
-use super::{OPTIONS, assert_same, our_digest};
-use nomount_block::{Memory, Overlay, ReadAt, Spill};
-use nomount_ext::{Filesystem, Options};
+pub use super::judged::{Staged, finish, judged, open};
+
+use super::judged::read_alike;
+use nomount_block::{Memory, ReadAt};
+use nomount_ext::Filesystem;
 use nomount_kit::tool::{command, output, text};
-use nomount_kit::{TreeDigest, judges, scratch};
+use nomount_kit::{TreeDigest, scratch};
 use std::fs;
-
-/// A filesystem in memory whose changes are staged.
-pub type Staged = Filesystem<Overlay<Memory>>;
-
-/// Opens an image for changes.
-pub fn open(image: Memory) -> Staged {
-    Filesystem::open_for_write(Overlay::new(image, Spill::Never), OPTIONS).unwrap()
-}
-
-/// Commits, and gives the image back.
-pub fn finish(mut fs: Staged) -> Memory {
-    fs.commit().unwrap();
-    fs.into_device().commit().unwrap()
-}
-
-/// Judged clean, read alike by debugfs and by us; returns the tree.
-pub fn judged(name: &str, image: &Memory) -> TreeDigest {
-    let file = scratch::device(image);
-    judges::e2fsck_fn(&file, 0).unwrap_or_else(|e| panic!("{name}: {e:?}"));
-    read_alike(name, image)
-}
 
 /// As [`judged`], where e2fsck may say that an extent tree could be rebuilt with fewer blocks: that is no fault, and
 /// the kernel leaves such trees as well.
@@ -39,13 +20,6 @@ pub fn judged_but_wide(name: &str, image: &Memory) -> TreeDigest {
         assert!(line.contains("could be narrower") || line.contains("Optimize? no"), "{name}: {said}");
     }
     read_alike(name, image)
-}
-
-fn read_alike(name: &str, image: &Memory) -> TreeDigest {
-    let digest = TreeDigest::of_ext(&scratch::device(image), 0);
-    let fs = Filesystem::open(image, Options::default()).unwrap();
-    assert_same(name, &our_digest(&fs), &digest);
-    digest
 }
 
 /// A new filesystem of `kib` KiB by mke2fs with these options.

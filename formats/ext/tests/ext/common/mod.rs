@@ -11,12 +11,12 @@ pub mod rechecksum;
 pub mod spoil;
 pub mod workloads;
 
+pub use judged::{Staged, finish, judged, open as open_staged};
 pub use workloads::{bytes, slow_target, typical_change};
 
-use nomount_block::{Memory, Overlay, ReadAt, Spill};
+use nomount_block::ReadAt;
 use nomount_ext::{FileType, Filesystem, Options, ROOT_INO, Time, acl_to_disk};
 use nomount_kit::digest::{Entry, Kind, TreeDigest, content_hash, sparse_hash};
-use nomount_kit::{judges, scratch};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
@@ -202,28 +202,4 @@ fn our_content<D: ReadAt>(fs: &Filesystem<D>, ino: u32, size: u64) -> u128 {
 pub fn assert_same(name: &str, ours: &TreeDigest, judged: &TreeDigest) {
     let changes = judged.diff(ours);
     assert!(changes.is_empty(), "{name}: {changes:#?}");
-}
-
-/// A filesystem in memory whose changes are staged.
-pub type Staged = Filesystem<Overlay<Memory>>;
-
-/// Opens an image for changes.
-pub fn open_staged(image: Memory) -> Staged {
-    Filesystem::open_for_write(Overlay::new(image, Spill::Never), OPTIONS).unwrap()
-}
-
-/// Commits, and gives the image.
-pub fn finish(mut fs: Staged) -> Memory {
-    fs.commit().unwrap();
-    fs.into_device().commit().unwrap()
-}
-
-/// Judged clean, read alike by debugfs and by us; returns the tree.
-pub fn judged(name: &str, image: &Memory) -> TreeDigest {
-    let file = scratch::device(image);
-    judges::e2fsck_fn(&file, 0).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let digest = TreeDigest::of_ext(&file, 0);
-    let fs = Filesystem::open(image, Options::default()).unwrap();
-    assert_same(name, &our_digest(&fs), &digest);
-    digest
 }
