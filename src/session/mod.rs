@@ -168,7 +168,8 @@ impl Session {
         &self.notes
     }
 
-    /// Makes every change durable, all of them or none. A dry run goes as far as the second opinion and stops.
+    /// Makes every change durable, all of them or none, but for a change that exceeds the filesystem's journal: see
+    /// [`Committed::transactions`]. A dry run goes as far as the second opinion and stops.
     pub fn commit(self) -> Result<Commit> {
         let (path, volume) = (self.path.clone(), self.volume.to_string());
         self.commit_unnamed().map_err(|error| error.in_volume(volume).in_image(path))
@@ -189,7 +190,11 @@ impl Session {
             return Ok(Commit { blocks, opinion });
         }
         let interrupted = |error: Error, who: &str| {
-            error.hint(format!("the image holds the old contents or, after {who}, all of the new ones"))
+            let new = match blocks.transactions {
+                0 | 1 => "all of the new ones".to_owned(),
+                several => format!("those of its first transactions, of {several} that are each consistent"),
+            };
+            error.hint(format!("the image holds the old contents or, after {who}, {new}"))
         };
         if blocks.journaled {
             let who = "its journal is replayed by nomount, e2fsck or a boot";
