@@ -50,6 +50,8 @@ impl<D: WriteAt> Filesystem<D> {
         } else {
             fs.skip_stale_log()?;
         }
+        let (csum, bit64) = (fs.geo.metadata_csum(), fs.geo.features.incompat(incompat::BIT64));
+        fs.journal = fs.journal.map(|journal| journal.prepared(csum, bit64));
         fs.writable = true;
         fs.process_orphans()?;
         Ok(fs)
@@ -173,8 +175,12 @@ impl<D: WriteAt> Filesystem<D> {
     /// 1024 bytes: nothing else is pending then, and either state of the flag is right.
     ///
     /// Of several transactions each takes the steps 2 to 5; its old state is the new one of the transaction before.
-    fn commit_journaled(&mut self, journal: Journal, old_sb: &Superblock, transactions: &[Transaction]) -> Result<()> {
-        let mut journal = journal.prepared(self.geo.metadata_csum(), self.geo.features.incompat(incompat::BIT64));
+    fn commit_journaled(
+        &mut self,
+        mut journal: Journal,
+        old_sb: &Superblock,
+        transactions: &[Transaction],
+    ) -> Result<()> {
         // A change that does not fit the log fails before anything is written.
         let most = journal.capacity(self.block_size());
         if let Some(needed) = transactions.iter().map(|one| one.protected() + 1).find(|needed| *needed > most) {

@@ -4,7 +4,6 @@
 //! must is known at the commit: what was cut is put together again as far as it fits the log.
 
 use crate::error::Result;
-use crate::features::incompat;
 use crate::fs::Filesystem;
 use crate::geometry::BlockNr;
 use crate::group::{BLOCK_UNINIT, GroupState, INODE_UNINIT, bit};
@@ -83,9 +82,8 @@ impl<D: WriteAt> Filesystem<D> {
 
     /// Blocks of one transaction besides the superblock; everything, where no log bounds it.
     fn most_protected(&self) -> usize {
-        let Some(journal) = &self.journal else { return usize::MAX };
-        let journal = journal.prepared(self.geo.metadata_csum(), self.geo.features.incompat(incompat::BIT64));
-        journal.capacity(self.block_size()).saturating_sub(1)
+        let capacity = self.journal.as_ref().map(|journal| journal.capacity(self.block_size()));
+        capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(1))
     }
 
     /// Ends the open transaction where it has filled its part of the log. Called between operations only.

@@ -125,7 +125,7 @@ impl<D: WriteAt> Filesystem<D> {
         let kept = inode.size().div_ceil(u64::from(self.geo.block_size));
         if self.has_map(&inode) {
             self.unmap(&mut inode, kept, MAP_END)?;
-            if inode.links() > 0 && inode.file_type() == Some(FileType::Regular) {
+            if inode.file_type() == Some(FileType::Regular) {
                 self.clean_tail(&mut inode)?;
             }
         }

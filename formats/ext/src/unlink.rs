@@ -115,8 +115,7 @@ impl<D: WriteAt> Filesystem<D> {
         self.put_inode(inode)
     }
 
-    /// Frees an inode that has no name left, with everything it has: blocks, the map's blocks, attributes. The one
-    /// place where an inode ends.
+    /// Frees an inode that has no name left, with everything it has: blocks, the map's blocks, attributes.
     pub(crate) fn release_inode(&mut self, mut inode: Inode) -> Result<()> {
         if self.has_map(&inode) {
             if inode.is_dir() {
@@ -128,6 +127,11 @@ impl<D: WriteAt> Filesystem<D> {
             self.unmap(&mut inode, 0, MAP_END)?;
         }
         self.release_xattrs(&mut inode)?;
+        self.clear_inode(&inode)
+    }
+
+    /// Gives back the number of an inode that has nothing any more. The one place where an inode ends.
+    pub(crate) fn clear_inode(&mut self, inode: &Inode) -> Result<()> {
         self.free_inode_number(inode.ino(), inode.is_dir())?;
         // A small time of deletion would read as a link of the orphan list: the inode is cleared as a whole instead.
         let mut cleared = Inode::new_zeroed(inode.ino(), self.geo.inode_size);

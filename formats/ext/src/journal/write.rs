@@ -24,23 +24,22 @@ impl Journal {
     /// The journal with the features that this filesystem's transactions are written with, as a kernel would set them
     /// when it mounts: checksums of version 3 and 64-bit numbers where the filesystem has them. The log is empty, so
     /// nothing in it has to be read with the old ones.
-    pub fn prepared(&self, metadata_csum: bool, bit64: bool) -> Self {
-        let mut next = self.clone();
-        let mut incompat = next.sb.s_feature_incompat.get() & !INCOMPAT_ASYNC_COMMIT;
+    pub fn prepared(mut self, metadata_csum: bool, bit64: bool) -> Self {
+        let mut incompat = self.sb.s_feature_incompat.get() & !INCOMPAT_ASYNC_COMMIT;
         if metadata_csum {
             incompat = incompat & !INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3;
-            next.sb.s_checksum_type = CHECKSUM_CRC32C;
+            self.sb.s_checksum_type = CHECKSUM_CRC32C;
         }
         if bit64 {
             incompat |= INCOMPAT_64BIT;
         }
-        next.sb.s_feature_incompat.set(incompat);
-        let compat = next.sb.s_feature_compat.get() & !COMPAT_CHECKSUM;
-        next.sb.s_feature_compat.set(compat);
+        self.sb.s_feature_incompat.set(incompat);
+        let compat = self.sb.s_feature_compat.get() & !COMPAT_CHECKSUM;
+        self.sb.s_feature_compat.set(compat);
         // 0 in a log that was never used.
-        let sequence = next.sb.s_sequence.get().max(1);
-        next.sb.s_sequence.set(sequence);
-        next
+        let sequence = self.sb.s_sequence.get().max(1);
+        self.sb.s_sequence.set(sequence);
+        self
     }
 
     /// The journal's superblock with a log that starts at `start` (0: empty) with transaction `sequence`.

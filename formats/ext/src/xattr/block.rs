@@ -65,11 +65,7 @@ impl<D: WriteAt> Filesystem<D> {
     /// Takes one inode off an attribute block; the last one frees it.
     fn release_xattr_block(&mut self, block: BlockNr, header: &XattrBlockHeader) -> Result<()> {
         match header.h_refcount.get() {
-            1 => {
-                self.free_blocks(block, 1)?;
-                self.state.staged.remove(block);
-                Ok(())
-            }
+            1 => self.free_node(block),
             count if count == 0 || count > MAX_REFCOUNT => {
                 Err(corrupt(format!("extended attribute block {block}"), format!("h_refcount is {count}")))
             }

@@ -102,11 +102,7 @@ impl<D: WriteAt> Filesystem<D> {
             0 => Err(corrupt(inode.place(), "attribute value has no references")),
             1 => {
                 self.unmap(&mut inode, 0, MAP_END)?;
-                self.free_inode_number(ino, false)?;
-                // As for orphans: a small i_dtime would read as a link of their list.
-                let mut cleared = Inode::new_zeroed(ino, self.geo.inode_size);
-                cleared.base_mut().i_generation.set(inode.base().i_generation.get());
-                self.put_inode(cleared)
+                self.clear_inode(&inode)
             }
             count => {
                 set_references(&mut inode, count - 1);
