@@ -5,9 +5,9 @@ mod common;
 use common::session::{inject_on, options};
 use common::{nomount, ran, text};
 use nomount::disk::Choice;
-use nomount::session::{recover, redo_path};
+use nomount::session::{Recovered, recover, redo_path};
 use nomount::{ErrorKind, Session};
-use nomount_block::{FaultPlan, HostFile, Memory, ReadAt, Record, WriteAt};
+use nomount_block::{FaultPlan, HostFile, Memory, ReadAt, Record, SetLen};
 use nomount_kit::crash::{Plan, each_state};
 use nomount_kit::judges::{self, Leaks};
 use nomount_kit::{Shared, TreeDigest, fixture, require, scratch, tool};
@@ -54,7 +54,7 @@ impl Place {
         let file = File::options().read(true).write(true).open(&self.image).unwrap();
         let device = Shared::new(HostFile::new(file, false).unwrap(), plan);
         let handle = device.clone();
-        let device: Box<dyn WriteAt> = if self.is_qcow2 {
+        let device: Box<dyn SetLen> = if self.is_qcow2 {
             Box::new(Qcow2::open(device, None, nomount_qcow2::Options::default()).unwrap())
         } else {
             Box::new(device)
@@ -133,7 +133,7 @@ fn fail_at_every_write(name: &str, make: impl Fn() -> Place) {
         let refused = Session::open(&place.image, options(Choice::Whole, false)).map(|_| ()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Refused, "{name}, write {number}: {refused}");
         if number % 2 == 0 {
-            assert!(recover(&place.image, &options(Choice::Whole, true).image).unwrap());
+            assert_eq!(recover(&place.image, &options(Choice::Whole, true).image).unwrap(), Recovered::Completed);
         } else {
             let session = Session::open(&place.image, options(Choice::Whole, true)).unwrap();
             assert_eq!(session.notes(), ["an unfinished commit was completed first"]);
@@ -154,7 +154,7 @@ fn a_crash_at_any_point_is_completed_from_the_redo_file() {
         let (place, log) = interrupted(name);
         let redo = fs::read(place.redo()).unwrap();
         let old = Place::new(&base).tree();
-        assert!(recover(&place.image, &options(Choice::Whole, true).image).unwrap());
+        assert_eq!(recover(&place.image, &options(Choice::Whole, true).image).unwrap(), Recovered::Completed);
         let new = place.tree();
         let first = log.iter().position(|record| *record == Record::Barrier).unwrap() + 1;
 
@@ -169,7 +169,7 @@ fn a_crash_at_any_point_is_completed_from_the_redo_file() {
             let place = Place::new(&HostFile::new(File::open(image).unwrap(), false).unwrap());
             fs::write(place.redo(), &redo).unwrap();
             let done = recover(&place.image, &options(Choice::Whole, true).image);
-            assert!(done.unwrap_or_else(|e| panic!("{name}, {state:?}: {e}")));
+            assert_eq!(done.unwrap_or_else(|e| panic!("{name}, {state:?}: {e}")), Recovered::Completed);
             assert!(place.tree() == new && place.others().is_empty(), "{name}, {state:?}");
         });
     }
@@ -238,11 +238,16 @@ fn a_redo_file_that_is_not_whole_is_corrupt() {
     };
     let body = &good[..good.len() - 4];
     let mut long = body.to_vec();
-    long[8..16].copy_from_slice(&(1u64 << 40).to_le_bytes());
+    for at in [16, 24] {
+        long[at..at + 8].copy_from_slice(&(1u64 << 40).to_le_bytes());
+    }
+    let mut phase = body.to_vec();
+    phase[8] = 7;
     let mut many = body.to_vec();
-    many[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
+    many[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
     let mut outside = body.to_vec();
-    outside[32..40].copy_from_slice(&(u64::MAX - 511).to_le_bytes());
+    outside[40..48].copy_from_slice(&1u64.to_le_bytes());
+    outside[48..56].copy_from_slice(&(u64::MAX - 511).to_le_bytes());
     let cases = [
         (Vec::new(), "magic"),
         (good[..10].to_vec(), "magic"),
@@ -251,6 +256,7 @@ fn a_redo_file_that_is_not_whole_is_corrupt() {
         (good[..good.len() / 2].to_vec(), "checksum"),
         (flipped, "checksum"),
         (sealed(long), "for a device of 1099511627776 bytes"),
+        (sealed(phase), "phase 7"),
         (sealed(many), "ends in a record"),
         (sealed(outside), "makes no sense"),
         (sealed([body, b"more"].concat()), "bytes follow"),
@@ -261,5 +267,5 @@ fn a_redo_file_that_is_not_whole_is_corrupt() {
         refused(&place, &["inject", "--metadata", "a=b"], 7, words);
     }
     fs::write(place.redo(), good).unwrap();
-    assert!(recover(&place.image, &options(Choice::Whole, true).image).unwrap());
+    assert_eq!(recover(&place.image, &options(Choice::Whole, true).image).unwrap(), Recovered::Completed);
 }

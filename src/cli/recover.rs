@@ -3,13 +3,15 @@
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::Result;
+use nomount::session::Recovered;
 use serde_json::json;
 use std::ffi::OsString;
 
 /// Complete a commit that was interrupted
 ///
-/// Only images whose filesystem has no journal need it: their commit goes through a file beside the image. Opening
-/// such an image for writing does the same.
+/// Needed where a commit goes through a file beside the image, IMAGE.nomount-redo: filesystems without a journal,
+/// partition tables, changes of size. One that had only begun is taken back instead. Opening such an image for writing
+/// does the same.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The image
@@ -28,10 +30,19 @@ pub fn run(args: &Args) -> Result<u8> {
     let done = nomount::session::recover(&target.image, &args.open.image_options())
         .map_err(|error| error.in_image(&target.image))?;
     if args.json {
-        ui::json(json!({ "image": target.image.display().to_string(), "recovered": done }))
-            .map_err(ui::output_failed)?;
+        let (recovered, taken_back) = (done == Recovered::Completed, done == Recovered::TakenBack);
+        ui::json(json!({
+            "image": target.image.display().to_string(),
+            "recovered": recovered,
+            "taken_back": taken_back,
+        }))
+        .map_err(ui::output_failed)?;
     } else {
-        let text = if done { "the interrupted commit is complete" } else { "there is nothing to recover" };
+        let text = match done {
+            Recovered::Nothing => "there is nothing to recover",
+            Recovered::Completed => "the interrupted commit is complete",
+            Recovered::TakenBack => "the interrupted commit had only begun and was taken back",
+        };
         ui::lines([format!("{}: {text}", target.image.display())]).map_err(ui::output_failed)?;
     }
     Ok(exit::DONE)

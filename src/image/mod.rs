@@ -7,7 +7,7 @@ pub use backing::{Backing, MAX_CHAIN};
 
 use crate::error::{Error, ErrorKind, Result};
 use lock::{Lock, LockKind};
-use nomount_block::{HostFile, ReadAt, WriteAt};
+use nomount_block::{HostFile, ReadAt, SetLen};
 use nomount_qcow2::Qcow2;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -68,7 +68,7 @@ impl Default for ImageOptions {
 #[derive(Debug)]
 pub struct Image {
     /// The guest's device.
-    pub device: Box<dyn WriteAt>,
+    pub device: Box<dyn SetLen>,
     /// Where it is on the host.
     pub path: PathBuf,
     /// How it is stored.
@@ -102,7 +102,7 @@ impl Image {
             Some(format) => format,
             None => probe(&file)?,
         };
-        let (device, qcow2, chain): (Box<dyn WriteAt>, _, _) = match format {
+        let (device, qcow2, chain): (Box<dyn SetLen>, _, _) = match format {
             Format::Raw => (Box::new(file), None, Vec::new()),
             Format::Qcow2 => {
                 let info = nomount_qcow2::read_info(&file)?;

@@ -2,6 +2,7 @@
 
 mod check;
 mod copy;
+mod disk_edit;
 mod inspect;
 mod redo;
 #[cfg(test)]
@@ -10,14 +11,15 @@ mod verify;
 
 pub use check::{Checked, check_image};
 pub use copy::copy_image;
-pub use redo::{recover, redo_path};
+pub use disk_edit::{DiskEdit, Staging};
+pub use redo::{Recovered, recover, redo_path};
 pub use verify::{Opinion, Verify};
 
 use crate::disk::{Choice, Content, Layout, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Format, Image, ImageOptions};
 use crate::tree::{ExtTree, FileTree, Time};
-use nomount_block::{Overlay, Spill, Window, WriteAt};
+use nomount_block::{Overlay, SetLen, Spill, Window};
 use nomount_ext::{Committed, Filesystem, Options};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +28,7 @@ use std::time::Duration;
 /// Staged bytes beyond which contents of files go to free space of the image before the commit.
 pub const STAGING_BUDGET: u64 = 64 << 20;
 
-type Device = Box<dyn WriteAt>;
+type Device = Box<dyn SetLen>;
 type Staged = Window<Overlay<Device>>;
 
 /// How to open a session. What the library cannot know of itself, the clock and randomness, is given here.
@@ -89,15 +91,14 @@ impl Session {
             if !image_options.write {
                 return Err(redo::unfinished(path));
             }
-            redo::apply(path, &mut image.device)?;
-            notes.push("an unfinished commit was completed first".to_owned());
+            notes.extend(redo::apply(path, &mut image.device)?.describe().map(str::to_owned));
         }
         Self::on_device(image.device, path, image.format, notes, options)
     }
 
     /// Opens a session on a device that somebody else opened; `name` stands for the image in messages, and is where a
     /// redo file would be.
-    pub fn open_device(device: Box<dyn WriteAt>, name: impl AsRef<Path>, options: SessionOptions) -> Result<Self> {
+    pub fn open_device(device: Box<dyn SetLen>, name: impl AsRef<Path>, options: SessionOptions) -> Result<Self> {
         let name = name.as_ref();
         Self::on_device(device, name, Format::Raw, Vec::new(), options).map_err(|error| error.in_image(name))
     }
@@ -200,7 +201,7 @@ impl Session {
             let who = "its journal is replayed by nomount, e2fsck or a boot";
             overlay.commit().map_err(|error| interrupted(error.into(), who))?;
         } else {
-            redo::commit(&self.path, overlay).map_err(|error| interrupted(error, "`nomount recover`"))?;
+            redo::commit(&self.path, overlay, |_, _| true).map_err(|error| interrupted(error, "`nomount recover`"))?;
         }
         Ok(Commit { blocks, opinion })
     }

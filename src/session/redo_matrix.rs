@@ -7,9 +7,9 @@ mod made;
 mod workloads;
 
 use super::Device;
-use super::redo::{apply, encode, redo_path};
+use super::redo::{Phase, Recovered, apply, encode, redo_path};
 use made::mke2fs;
-use nomount_block::{HostFile, Memory, Overlay, Record, Spill, replay};
+use nomount_block::{HostFile, Memory, Overlay, ReadAt, Record, Spill, replay};
 use nomount_ext::{Filesystem, Options, Time};
 use nomount_kit::crash::{Plan, each_state};
 use nomount_kit::{TreeDigest, judges, require, scratch};
@@ -78,29 +78,31 @@ fn run(set: usize) {
         let mut fs = staged(base.clone());
         (workload.change)(&mut fs, TREE).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(!fs.commit().unwrap().journaled, "{name}");
-        let log = fs.into_device().log().to_vec();
-        let (first, rest) = log.split_at(log.iter().position(|record| *record == Record::Barrier).unwrap() + 1);
+        let (_, mut first, rest) = fs.into_device().split_fresh(|_, _| true);
+        first.push(Record::Barrier);
         let mut then = base.clone();
-        replay(&mut then, first).unwrap();
-        let redo = encode(&(Box::new(then.clone()) as Device), rest).unwrap();
+        replay(&mut then, &first).unwrap();
+        let len = then.len();
+        let redo = encode(&(Box::new(then.clone()) as Device), Phase::Complete, len, len, &rest).unwrap();
         let mut done = then.clone();
-        replay(&mut done, rest).unwrap();
+        replay(&mut done, &rest).unwrap();
         let [before, after] = [&base, &done].map(|image| TreeDigest::of_ext(&scratch::device(image), 0));
         assert_ne!(before, after, "{name}");
 
         let seed = set * 100 + index;
-        states += each_state(&base, first, &plan(STATES, seed), |state, path| {
+        states += each_state(&base, &first, &plan(STATES, seed), |state, path| {
             judges::e2fsck_fn(path, 0).unwrap_or_else(|e| panic!("{name}, {state:?}: {e}"));
             assert!(TreeDigest::of_ext(path, 0) == before, "{name}, {state:?}");
         });
-        states += each_state(&then, rest, &plan(STATES, seed), |state, path| {
+        states += each_state(&then, &rest, &plan(STATES, seed), |state, path| {
             let folder = scratch::folder();
             let image = folder.path().join("disk.img");
             fs::copy(path, &image).unwrap();
             fs::write(redo_path(&image), &redo).unwrap();
             let file = File::options().read(true).write(true).open(&image).unwrap();
             let mut device: Device = Box::new(HostFile::new(file, false).unwrap());
-            apply(&image, &mut device).unwrap_or_else(|e| panic!("{name}, {state:?}: {e}"));
+            let done = apply(&image, &mut device).unwrap_or_else(|e| panic!("{name}, {state:?}: {e}"));
+            assert_eq!(done, Recovered::Completed, "{name}, {state:?}");
             judges::e2fsck_fn(&image, 0).unwrap_or_else(|e| panic!("{name}, {state:?}: {e}"));
             assert!(TreeDigest::of_ext(&image, 0) == after, "{name}, {state:?}");
             assert!(!redo_path(&image).exists(), "{name}, {state:?}");

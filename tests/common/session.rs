@@ -8,7 +8,7 @@ use nomount::ops::inject::{InjectFile, InjectRequest, Item, inject};
 use nomount::session::Commit;
 use nomount::tree::{FileKind, FileTree, GuestPath, Stat, Time, Xattr};
 use nomount::{Result, Session, SessionOptions};
-use nomount_block::WriteAt;
+use nomount_block::SetLen;
 use nomount_kit::digest::content_hash;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,7 +41,7 @@ pub fn options(partition: Choice, write: bool) -> SessionOptions {
 }
 
 /// The whole job on a device.
-pub fn inject_on(device: Box<dyn WriteAt>, name: &Path, partition: Choice) -> Result<Commit> {
+pub fn inject_on(device: Box<dyn SetLen>, name: &Path, partition: Choice) -> Result<Commit> {
     let mut session = Session::open_device(device, name, options(partition, true))?;
     let report = inject(session.tree(), &request())?;
     assert!(report.ok, "{report:?}");

@@ -1,6 +1,6 @@
 //! Staging: writes are kept as an ordered log and reach the device only when they are committed.
 
-use crate::{Error, Extent, ExtentKind, ReadAt, Result, WriteAt, check_range};
+use crate::{Extent, ExtentKind, ReadAt, Result, SetLen, WriteAt, check_range};
 use std::collections::BTreeMap;
 
 /// One entry of a log of writes.
@@ -51,7 +51,12 @@ struct Piece {
 #[derive(Debug)]
 pub struct Overlay<D> {
     below: D,
+    len: u64,
+    /// So many bytes of the device below are seen: what was cut off once does not come back.
+    seen: u64,
     log: Vec<Record>,
+    /// Indexes of fresh writes that lie over no earlier record.
+    fresh: Vec<usize>,
     pieces: BTreeMap<u64, Piece>,
     staged: u64,
     spill: Spill,
@@ -60,7 +65,8 @@ pub struct Overlay<D> {
 impl<D: ReadAt> Overlay<D> {
     /// An empty log above `below`.
     pub fn new(below: D, spill: Spill) -> Self {
-        Self { below, log: Vec::new(), pieces: BTreeMap::new(), staged: 0, spill }
+        let len = below.len();
+        Self { below, len, seen: len, log: Vec::new(), fresh: Vec::new(), pieces: BTreeMap::new(), staged: 0, spill }
     }
 
     /// The staged writes, in order.
@@ -127,7 +133,7 @@ fn tail(piece: Piece, skip: u64) -> Piece {
     Piece { len: piece.len - skip, from: piece.from.map(|(record, at)| (record, at + skip as usize)) }
 }
 
-impl<D: WriteAt> Overlay<D> {
+impl<D: SetLen> Overlay<D> {
     /// Replays the log onto the device below, barrier by barrier, and gives it back. On an error the device holds a
     /// prefix of the log: which state that is depends on who ordered the writes.
     pub fn commit(mut self) -> Result<D> {
@@ -137,27 +143,31 @@ impl<D: WriteAt> Overlay<D> {
         Ok(self.below)
     }
 
-    /// Replays the log up to its first barrier, which is everything that the committed state does not read, and gives
-    /// back the device and what follows.
-    pub fn commit_first_epoch(mut self) -> Result<(D, Vec<Record>)> {
-        let mut log = std::mem::take(&mut self.log);
-        let end = log.iter().position(|record| *record == Record::Barrier).map_or(log.len(), |at| at + 1);
-        let rest = log.split_off(end);
-        replay(&mut self.below, &log)?;
-        Ok((self.below, rest))
+    /// Gives back the device below, the fresh writes for which `is_free` (offset, length) holds, and everything else in
+    /// order. Nothing committed lives where the former go, and nothing was staged there before: they may reach the
+    /// device ahead of the rest, once it is long enough.
+    pub fn split_fresh(self, is_free: impl Fn(u64, u64) -> bool) -> (D, Vec<Record>, Vec<Record>) {
+        let (mut ahead, mut rest) = (Vec::new(), Vec::new());
+        let mut fresh = self.fresh.into_iter().peekable();
+        for (index, record) in self.log.into_iter().enumerate() {
+            let is_fresh = fresh.next_if_eq(&index).is_some();
+            match &record {
+                Record::Write { offset, data } if is_fresh && is_free(*offset, data.len() as u64) => ahead.push(record),
+                _ => rest.push(record),
+            }
+        }
+        (self.below, ahead, rest)
     }
 }
 
 /// Applies records to a device, in order.
-pub fn replay(device: &mut impl WriteAt, log: &[Record]) -> Result<()> {
+pub fn replay(device: &mut impl SetLen, log: &[Record]) -> Result<()> {
     for record in log {
         match record {
             Record::Write { offset, data } => device.write_at(*offset, data)?,
             Record::Discard { offset, len } => device.discard(*offset, *len)?,
             Record::Barrier => device.barrier()?,
-            Record::SetLen(len) => {
-                return Err(Error::with_source(crate::ErrorKind::Unsupported, *len, "a staged change of length"));
-            }
+            Record::SetLen(len) => device.set_len(*len)?,
         }
     }
     Ok(())
@@ -165,7 +175,7 @@ pub fn replay(device: &mut impl WriteAt, log: &[Record]) -> Result<()> {
 
 impl<D: ReadAt> ReadAt for Overlay<D> {
     fn len(&self) -> u64 {
-        self.below.len()
+        self.len
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
@@ -184,7 +194,14 @@ impl<D: ReadAt> ReadAt for Overlay<D> {
             };
             let out = &mut buf[done..done + len];
             match source {
-                None => self.below.read_at(at, out)?,
+                None => {
+                    let seen = self.seen.saturating_sub(at).min(len as u64) as usize;
+                    let (seen, beyond) = out.split_at_mut(seen);
+                    beyond.fill(0);
+                    if !seen.is_empty() {
+                        self.below.read_at(at, seen)?;
+                    }
+                }
                 Some(Piece { from: None, .. }) => out.fill(0),
                 Some(Piece { from: Some((record, skip)), .. }) => match &self.log[record] {
                     Record::Write { data, .. } => out.copy_from_slice(&data[skip..skip + len]),
@@ -204,9 +221,12 @@ impl<D: ReadAt> ReadAt for Overlay<D> {
                 Ok(Extent { kind, len: piece.len - (offset - start) })
             }
             next => {
+                let limit = next.map_or(self.len, |(start, _)| start) - offset;
+                if offset >= self.seen {
+                    return Ok(Extent { kind: ExtentKind::Zero, len: limit });
+                }
                 let below = self.below.extent_at(offset)?;
-                let limit = next.map_or(u64::MAX, |(start, _)| start - offset);
-                Ok(Extent { kind: below.kind, len: below.len.min(limit) })
+                Ok(Extent { kind: below.kind, len: below.len.min(limit).min(self.seen - offset) })
             }
         }
     }
@@ -224,10 +244,16 @@ impl<D: WriteAt> WriteAt for Overlay<D> {
         check_range(offset, len, self.len())?;
         match self.spill {
             // A range that the log touches must keep its place in the log's order.
-            Spill::Through { budget } if self.staged + len > budget && !self.overlaps(offset, len) => {
+            Spill::Through { budget }
+                if self.staged + len > budget && offset + len <= self.seen && !self.overlaps(offset, len) =>
+            {
                 self.below.write_fresh(offset, data)
             }
             _ => {
+                // What was cut off and is there again has its place in the order, too.
+                if len > 0 && !self.overlaps(offset, len) && self.seen == self.below.len() {
+                    self.fresh.push(self.log.len());
+                }
                 self.stage(offset, data);
                 Ok(())
             }
@@ -252,6 +278,18 @@ impl<D: WriteAt> WriteAt for Overlay<D> {
     }
 }
 
+impl<D: WriteAt> SetLen for Overlay<D> {
+    fn set_len(&mut self, len: u64) -> Result<()> {
+        if len != self.len {
+            self.cut(len, self.len.max(len));
+            self.seen = self.seen.min(len);
+            self.len = len;
+            self.log.push(Record::SetLen(len));
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,7 +301,7 @@ mod tests {
     proptest! {
         #[test]
         fn staged_view_and_committed_device_equal_plain_writes(
-            ops in prop::collection::vec((0..SIZE, 0..80usize, any::<u8>(), 0..4u8), 1..40),
+            ops in prop::collection::vec((0..SIZE, 0..80usize, any::<u8>(), 0..5u8), 1..40),
             budget in 0..400u64,
         ) {
             let start: Vec<u8> = (0..SIZE).map(|i| i as u8).collect();
@@ -271,11 +309,13 @@ mod tests {
             let mut staged = Overlay::new(Memory::new(start.clone()), Spill::Never);
             let mut through = Overlay::new(Memory::new(start), Spill::Through { budget });
             for (offset, len, byte, kind) in ops {
-                let len = len.min(SIZE - offset);
+                let offset = if kind == 4 { offset } else { offset.min(plain.len() as usize) };
+                let len = len.min(plain.len() as usize - offset.min(plain.len() as usize));
                 let data = vec![byte; len];
                 let at = offset as u64;
-                for device in [&mut plain as &mut dyn WriteAt, &mut staged, &mut through] {
+                for device in [&mut plain as &mut dyn SetLen, &mut staged, &mut through] {
                     match kind {
+                        4 => device.set_len(at).unwrap(),
                         0 => device.discard(at, len as u64).unwrap(),
                         1 => device.barrier().unwrap(),
                         2 => device.write_fresh(at, &data).unwrap(),
@@ -284,13 +324,14 @@ mod tests {
                 }
             }
             for view in [&staged, &through] {
-                let mut seen = vec![0; SIZE];
+                let mut seen = vec![0; plain.len() as usize];
+                prop_assert_eq!(view.len(), plain.len());
                 view.read_at(0, &mut seen).unwrap();
                 prop_assert_eq!(&seen, plain.bytes());
                 let mut at = 0;
-                while at < SIZE as u64 {
+                while at < plain.len() {
                     let extent = view.extent_at(at).unwrap();
-                    prop_assert!(extent.len > 0 && at + extent.len <= SIZE as u64);
+                    prop_assert!(extent.len > 0 && at + extent.len <= plain.len());
                     if extent.kind == ExtentKind::Zero {
                         prop_assert!(seen[at as usize..(at + extent.len) as usize].iter().all(|b| *b == 0));
                     }
@@ -300,6 +341,20 @@ mod tests {
             prop_assert_eq!(staged.commit().unwrap(), plain.clone());
             prop_assert_eq!(through.commit().unwrap(), plain);
         }
+    }
+
+    #[test]
+    fn fresh_writes_go_ahead_unless_something_was_staged_there_before() {
+        let mut overlay = Overlay::new(Memory::zeroed(16), Spill::Never);
+        overlay.write_at(0, &[1]).unwrap();
+        overlay.write_fresh(0, &[2; 2]).unwrap();
+        overlay.write_fresh(4, &[3; 2]).unwrap();
+        overlay.write_at(5, &[4]).unwrap();
+        overlay.write_fresh(8, &[5]).unwrap();
+        let write = |offset, data: &[u8]| Record::Write { offset, data: data.to_vec() };
+        let (_, ahead, rest) = overlay.split_fresh(|offset, _| offset < 8);
+        assert_eq!(ahead, [write(4, &[3, 3])]);
+        assert_eq!(rest, [write(0, &[1]), write(0, &[2, 2]), write(5, &[4]), write(8, &[5])]);
     }
 
     #[test]

@@ -1,0 +1,153 @@
+//! The redo file: how what has no journal of its own is changed all at once: a filesystem without one, a partition
+//! table, the length of the device.
+//!
+//! Order: where the device becomes longer, a file `IMAGE.nomount-redo` that says how to take that back, and then the new
+//! length. Blocks that the committed state does not read go to the image; everything else goes to the redo file,
+//! checksummed, under another name until it is durable, in place of the first; then to the image; then the file is
+//! removed. An image with a complete redo file beside it gets it applied before anything else, which may be repeated
+//! any number of times. So a crash before the second file has its name leaves the old contents and one after it the
+//! new, for whoever opens the image with this library. Others see the filesystem marked as not cleanly unmounted, or
+//! its journal, while the file exists; or a device that is longer than its table says.
+//!
+//! Each record carries what the image held before. A sector that holds neither that nor anything the file writes shows
+//! that the image was changed by someone else meanwhile, or is another one: then nothing is applied.
+
+mod file;
+
+pub(super) use file::{Phase, encode};
+
+use super::Device;
+use crate::error::{Error, ErrorKind, Result};
+use file::{MAX_REDO, decode};
+use nomount_block::{Overlay, ReadAt, Record, SetLen, WriteAt, replay};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+/// What became of an interrupted commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovered {
+    /// There was none.
+    Nothing,
+    /// It was completed: the image is the new one.
+    Completed,
+    /// It had not come far enough: the image is the old one again.
+    TakenBack,
+}
+
+impl Recovered {
+    /// For a note; none where there was nothing.
+    pub fn describe(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::Completed => Some("an unfinished commit was completed first"),
+            Self::TakenBack => Some("a commit that was interrupted at its start was taken back first"),
+        }
+    }
+}
+
+/// Where the redo file of an image is.
+pub fn redo_path(image: &Path) -> PathBuf {
+    let mut name = OsString::from(image.file_name().unwrap_or_default());
+    name.push(".nomount-redo");
+    image.with_file_name(name)
+}
+
+fn host(path: &Path) -> impl Fn(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |error| {
+        let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::NoSpace } else { ErrorKind::Io };
+        Error::new(kind, "the redo file cannot be used").caused_by(error).in_image(&path)
+    }
+}
+
+/// Whether an image has an unfinished commit.
+pub(super) fn pending(image: &Path) -> Result<bool> {
+    let path = redo_path(image);
+    path.try_exists().map_err(host(&path))
+}
+
+/// The error for an image that must be completed before it can be read.
+pub(super) fn unfinished(image: &Path) -> Error {
+    Error::new(ErrorKind::Refused, "a commit of this image was interrupted")
+        .hint(format!("complete it with `nomount recover {}`", image.display()))
+}
+
+/// Commits a staged change. `is_free` tells whether nothing that is committed lives in a stretch of the device (offset,
+/// length), as the caller of [`WriteAt::write_fresh`] promised of it.
+pub(super) fn commit(image: &Path, staged: Overlay<Device>, is_free: impl Fn(u64, u64) -> bool) -> Result<()> {
+    let after = staged.len();
+    let (mut device, fresh, mut rest) = staged.split_fresh(is_free);
+    let before = device.len();
+    let grows = after > before;
+    if grows {
+        rest.retain(|record| !matches!(record, Record::SetLen(_)));
+        // What goes ahead below the old end may stand there already when this is taken back.
+        let inside = |record: &&Record| matches!(record, Record::Write { offset, .. } if *offset < before);
+        let known: Vec<Record> = fresh.iter().filter(inside).chain(&rest).cloned().collect();
+        put(image, &encode(&device, Phase::TakeBack, before, after, &known)?, false)?;
+        device.set_len(after)?;
+        device.barrier()?;
+    }
+    replay(&mut device, &fresh)?;
+    device.barrier()?;
+    put(image, &encode(&device, Phase::Complete, before, after, &rest)?, grows)?;
+    replay(&mut device, &rest)?;
+    device.barrier()?;
+    remove(&redo_path(image))
+}
+
+/// Gives a redo file its name once it is durable.
+fn put(image: &Path, bytes: &[u8], replace: bool) -> Result<()> {
+    let path = redo_path(image);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let made = tempfile::Builder::new().prefix(".nomount-").suffix(".redo").tempfile_in(folder);
+    let mut file = made.map_err(host(&path))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(host(&path))?;
+    let named = if replace { file.persist(&path) } else { file.persist_noclobber(&path) };
+    named.map_err(|error| host(&path)(error.error))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(host(&path))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    std::fs::remove_file(path).map_err(host(path))
+}
+
+/// Completes an unfinished commit on an open device, or takes it back.
+pub(super) fn apply(image: &Path, device: &mut Device) -> Result<Recovered> {
+    if !pending(image)? {
+        return Ok(Recovered::Nothing);
+    }
+    let path = redo_path(image);
+    let mut bytes = Vec::new();
+    let mut file = File::open(&path).map_err(host(&path))?.take(MAX_REDO + 8);
+    file.read_to_end(&mut bytes).map_err(host(&path))?;
+    let redo = decode(&bytes, device.len()).map_err(|detail| {
+        Error::new(ErrorKind::Corrupt, format!("not a redo file of this image: {detail}")).in_image(&path)
+    })?;
+    let looked_at = match redo.phase {
+        Phase::TakeBack => redo.before.min(device.len()),
+        Phase::Complete => device.len(),
+    };
+    let checked = redo.known.check(device, looked_at);
+    checked.map_err(|error| error.in_image(&path).hint("if the image is as it should be, remove this file"))?;
+    match redo.phase {
+        Phase::TakeBack => device.set_len(redo.before)?,
+        Phase::Complete if redo.is_done(device.len()) => {}
+        Phase::Complete => replay(device, &redo.records)?,
+    }
+    device.barrier()?;
+    remove(&path)?;
+    Ok(if redo.phase == Phase::TakeBack { Recovered::TakenBack } else { Recovered::Completed })
+}
+
+/// Completes an unfinished commit of an image, or takes back one that did not come far, if there is one.
+pub fn recover(image: &Path, options: &crate::image::ImageOptions) -> Result<Recovered> {
+    if !pending(image)? {
+        return Ok(Recovered::Nothing);
+    }
+    let options = crate::image::ImageOptions { write: true, ..options.clone() };
+    let mut open = crate::image::Image::open(image, &options)?;
+    apply(image, &mut open.device)
+}
