@@ -34,7 +34,7 @@ impl<D: SetLen> Change<'_, D> {
             }
             let index = cluster / geo.refcounts_per_block();
             if index >= self.tables.reftable_entries {
-                cluster = self.grow_reftable(cluster.max(end))?;
+                cluster = self.grow_reftable(cluster.max(end), 0)?;
                 continue;
             }
             let block = self.refcount_block(index)?;
@@ -128,8 +128,9 @@ impl<D: SetLen> Change<'_, D> {
     }
 
     /// Moves the refcount table to `start`, at or beyond the end of the file, so long that it covers itself, the
-    /// blocks that are missing there, and half as much again. Answers the first cluster after them.
-    fn grow_reftable(&mut self, start: u64) -> Result<u64> {
+    /// blocks that are missing there, `room` clusters after them, and half as much again. Answers the first cluster
+    /// after the blocks.
+    fn grow_reftable(&mut self, start: u64, room: u64) -> Result<u64> {
         let geo = self.geo;
         let per_block = geo.refcounts_per_block();
         let (old_offset, old_entries) = (self.tables.reftable_offset, self.tables.reftable_entries);
@@ -138,7 +139,7 @@ impl<D: SetLen> Change<'_, D> {
         loop {
             // Blocks for the table, for the blocks themselves, and one for a start inside a block.
             let own = geo.clusters_for(entries * ENTRY);
-            let needed = (start + own) / per_block + own.div_ceil(per_block) + 3;
+            let needed = (start + own + room) / per_block + own.div_ceil(per_block) + 3;
             if needed <= entries {
                 break;
             }
@@ -166,7 +167,32 @@ impl<D: SetLen> Change<'_, D> {
         self.writer.protected.move_reftable(start, start + table_clusters);
         let old_first = old_offset >> geo.cluster_bits;
         self.writer.frees.extend(old_first..old_first + geo.clusters_for(old_entries * ENTRY));
-        let mut next = start + table_clusters;
+        self.cover(start, table_clusters)
+    }
+
+    /// Allocates `count` neighbouring clusters at the end of the file, where they read as zero, whatever that takes
+    /// of refcount blocks. Answers the first.
+    pub fn alloc_at_end(&mut self, count: u64) -> Result<u64> {
+        let geo = self.geo;
+        let room = count + count.div_ceil(geo.refcounts_per_block()) + 1;
+        let mut start = geo.clusters_for(self.device.len());
+        if start + room >= HOST_LIMIT >> geo.cluster_bits {
+            let limit = HOST_LIMIT;
+            return Err(Error::Limit { what: "host cluster offset", value: limit, limit });
+        }
+        if (start + room) / geo.refcounts_per_block() >= self.tables.reftable_entries {
+            start = self.grow_reftable(start, room)?;
+        }
+        self.ensure_len((start + count) << geo.cluster_bits)?;
+        self.cover(start, count)?;
+        Ok(start)
+    }
+
+    /// Gives `count` clusters from `start` on, at the end of the file, refcount 1, with the refcount blocks that are
+    /// missing there put after them. Answers the first cluster after the blocks. The refcount table reaches so far.
+    fn cover(&mut self, start: u64, count: u64) -> Result<u64> {
+        let per_block = self.geo.refcounts_per_block();
+        let mut next = start + count;
         let mut index = start / per_block;
         while index <= (next - 1) / per_block {
             if self.refcount_block(index)? == 0 {

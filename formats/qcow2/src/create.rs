@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::image::{Options, Qcow2};
-use crate::info::{MAX_BACKING_NAME, MAX_L1_BYTES, MAX_SIZE};
+use crate::info::{MAX_BACKING_NAME, check_size};
 use crate::raw::entry::ENTRY;
 use crate::raw::header::*;
 use crate::refcount;
@@ -37,14 +37,8 @@ impl CreateOptions {
             return Err(Error::BadOption { what: "cluster_bits", value: cluster_bits.into() });
         }
         let size = self.virtual_size;
-        if size > MAX_SIZE {
-            return Err(Error::Limit { what: "virtual size", value: size, limit: MAX_SIZE });
-        }
         let geo = Geometry { cluster_bits, refcount_order: REFCOUNT_ORDER, extended_l2: false, version: 3, size };
-        let l1 = geo.l1_needed().saturating_mul(ENTRY);
-        if l1 > MAX_L1_BYTES {
-            return Err(Error::Limit { what: "length of the L1 table", value: l1, limit: MAX_L1_BYTES });
-        }
+        check_size(&geo)?;
         Ok(geo)
     }
 

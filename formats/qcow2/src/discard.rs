@@ -1,7 +1,7 @@
 //! Making guest ranges read as zero.
 
 use crate::error::Result;
-use crate::image::Qcow2;
+use crate::image::{Qcow2, extent_of};
 use crate::mapping::Mapping;
 use crate::writer::Change;
 use nomount_block::{ExtentKind, SetLen};
@@ -10,30 +10,41 @@ use nomount_block::{ExtentKind, SetLen};
 const ZEROES: u64 = 64 << 10;
 
 impl<D: SetLen> Qcow2<D> {
-    /// Makes `start..end`, inside the guest, read as zero.
+    /// Makes `start..end`, inside the guest, read as zero. Where it does already, that is no change.
     pub(crate) fn discard_range(&mut self, start: u64, end: u64) -> Result<()> {
         let mut at = start;
         while at < end {
             let extent = self.extent(at)?;
-            let stop = end.min(at + extent.len);
-            if extent.kind == ExtentKind::Zero {
-                at = stop;
-                continue;
+            if extent.kind != ExtentKind::Zero {
+                return self.change()?.discard(at, end);
             }
-            let mut change = self.change()?;
-            while at < stop {
-                change.relieve()?;
-                let cluster = change.geo.align_down(at);
-                let next = (cluster + change.geo.cluster()).min(end);
-                change.discard_in_cluster(at, next)?;
-                at = next;
-            }
+            at += extent.len;
         }
         Ok(())
     }
 }
 
 impl<D: SetLen> Change<'_, D> {
+    /// Makes `start..end` read as zero.
+    pub fn discard(&mut self, start: u64, end: u64) -> Result<()> {
+        let mut at = start;
+        while at < end {
+            let extent = extent_of(self.device, self.backing, self.tables, at, end - at)?;
+            let stop = at + extent.len;
+            if extent.kind == ExtentKind::Zero {
+                at = stop;
+                continue;
+            }
+            while at < stop {
+                self.relieve()?;
+                let next = (self.geo.align_down(at) + self.geo.cluster()).min(end);
+                self.discard_in_cluster(at, next)?;
+                at = next;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a part of one cluster read as zero.
     fn discard_in_cluster(&mut self, start: u64, end: u64) -> Result<()> {
         let geo = self.geo;

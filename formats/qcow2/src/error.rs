@@ -75,6 +75,8 @@ pub enum Unsupported {
     ExternalDataFile,
     /// Incompatible feature bits without a known meaning.
     IncompatibleBits(u64),
+    /// Another length for an image with snapshots that do not say theirs: of version 2, or damaged.
+    LengthWithSnapshots,
     /// A compression type other than zlib (0) and zstd (1).
     Compression(u8),
 }
@@ -88,6 +90,9 @@ impl fmt::Display for Unsupported {
             Self::Encryption(method) => write!(f, "encryption method {method}"),
             Self::ExternalDataFile => f.write_str("external data file"),
             Self::IncompatibleBits(bits) => write!(f, "unknown incompatible feature bits {bits:#x}"),
+            Self::LengthWithSnapshots => {
+                f.write_str("a change of length with snapshots that do not record theirs, as in version 2")
+            }
             Self::Compression(kind) => write!(f, "compression type {kind}, wanted 0 (zlib) or 1 (zstd)"),
         }
     }

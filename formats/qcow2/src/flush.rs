@@ -72,7 +72,7 @@ impl<D: SetLen> Change<'_, D> {
     }
 
     /// A barrier, if anything was written since the last one.
-    fn sync(&mut self) -> Result<()> {
+    pub fn sync(&mut self) -> Result<()> {
         if self.writer.unsynced {
             self.device.barrier().map_err(Error::Device)?;
             self.writer.unsynced = false;

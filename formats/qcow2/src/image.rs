@@ -58,7 +58,7 @@ impl<D: ReadAt> Qcow2<D> {
         Ok(Self { device, backing, info, tables: Mutex::new(tables), writer })
     }
 
-    /// What the image says about itself, as of when it was opened.
+    /// What the image says about itself, as of when it was opened; the guest's length is the present one.
     pub fn info(&self) -> &Info {
         &self.info
     }
@@ -184,27 +184,37 @@ impl<D: ReadAt> ReadAt for Qcow2<D> {
     }
 }
 
+/// What the guest holds from `guest` on, for at most `max` bytes, as far as the tables in memory map it.
+pub(crate) fn extent_of(
+    device: &impl ReadAt,
+    backing: Option<&dyn ReadAt>,
+    tables: &mut Tables,
+    guest: u64,
+    max: u64,
+) -> Result<Extent> {
+    let (source, len) = tables.run(device, guest, max)?;
+    let kind = match source {
+        Source::Zero => ExtentKind::Zero,
+        Source::Data(_) | Source::Compressed(..) => ExtentKind::Data,
+        Source::Backing => return backing_extent(backing, guest, len),
+    };
+    Ok(Extent { kind, len })
+}
+
+/// Narrows a stretch that comes from the backing device to what that says: zero stays zero.
+fn backing_extent(backing: Option<&dyn ReadAt>, guest: u64, len: u64) -> Result<Extent> {
+    let Some(backing) = backing.filter(|backing| guest < backing.len()) else {
+        return Ok(Extent { kind: ExtentKind::Zero, len });
+    };
+    let below = backing.extent_at(guest).map_err(Error::Backing)?;
+    let kind = if below.kind == ExtentKind::Zero { ExtentKind::Zero } else { ExtentKind::Backing };
+    Ok(Extent { kind, len: len.min(below.len) })
+}
+
 impl<D: ReadAt> Qcow2<D> {
     /// As [`ReadAt::extent_at`], for an offset inside the guest.
     pub(crate) fn extent(&self, offset: u64) -> Result<Extent> {
         let rest = self.info.virtual_size - offset;
-        let (source, len) = self.lock().run(&self.device, offset, rest)?;
-        let kind = match source {
-            Source::Zero => ExtentKind::Zero,
-            Source::Data(_) | Source::Compressed(..) => ExtentKind::Data,
-            Source::Backing => return self.backing_extent(offset, len),
-        };
-        Ok(Extent { kind, len })
-    }
-
-    /// Narrows a stretch that comes from the backing device to what that says: zero stays zero.
-    fn backing_extent(&self, offset: u64, len: u64) -> Result<Extent> {
-        let there = self.backing.as_ref().filter(|backing| offset < backing.len());
-        let Some(backing) = there else {
-            return Ok(Extent { kind: ExtentKind::Zero, len });
-        };
-        let below = backing.extent_at(offset).map_err(Error::Backing)?;
-        let kind = if below.kind == ExtentKind::Zero { ExtentKind::Zero } else { ExtentKind::Backing };
-        Ok(Extent { kind, len: len.min(below.len) })
+        extent_of(&self.device, self.backing.as_deref(), &mut self.lock(), offset, rest)
     }
 }

@@ -4,7 +4,8 @@ use crate::error::{Error, Result, Unsupported, corrupt};
 use crate::geometry::Geometry;
 use crate::raw::entry::ENTRY;
 use crate::raw::header::*;
-use crate::raw::snapshot::SnapshotHeader;
+use crate::raw::snapshot::{SNAPSHOT_SIZE_AT, SnapshotHeader};
+use byteorder::{BigEndian, ByteOrder};
 use nomount_block::ReadAt;
 use zerocopy::FromBytes;
 
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub id: Vec<u8>,
     /// Its name; bytes as stored.
     pub name: Vec<u8>,
+    /// The guest's length in bytes when it was taken; version 2 need not say.
+    pub virtual_size: Option<u64>,
     pub(crate) l1_offset: u64,
     pub(crate) l1_entries: u32,
 }
@@ -204,17 +207,26 @@ pub fn read_info(device: &impl ReadAt) -> Result<Info> {
     Ok(info)
 }
 
+/// Checks a guest length against what the format and QEMU hold.
+pub(crate) fn check_size(geo: &Geometry) -> Result<()> {
+    if geo.size > MAX_SIZE {
+        return Err(Error::Limit { what: "virtual size", value: geo.size, limit: MAX_SIZE });
+    }
+    check_l1_entries(geo.l1_needed())
+}
+
+fn check_l1_entries(entries: u64) -> Result<()> {
+    let value = entries.saturating_mul(ENTRY);
+    if value > MAX_L1_BYTES {
+        return Err(Error::Limit { what: "length of the L1 table", value, limit: MAX_L1_BYTES });
+    }
+    Ok(())
+}
+
 fn check_l1(info: &Info, len: u64) -> Result<()> {
     let geo = info.geometry();
-    let needed = geo.l1_needed();
-    if info.l1_entries * ENTRY > MAX_L1_BYTES {
-        return Err(Error::Limit {
-            what: "length of the L1 table",
-            value: info.l1_entries * ENTRY,
-            limit: MAX_L1_BYTES,
-        });
-    }
-    if info.l1_entries < needed {
+    check_l1_entries(info.l1_entries)?;
+    if info.l1_entries < geo.l1_needed() {
         return Err(corrupt("l1_size", 36, info.l1_entries, "enough entries for the virtual size"));
     }
     if info.l1_entries > 0 {
@@ -310,6 +322,8 @@ fn read_snapshots(device: &impl ReadAt, count: u32, info: &mut Info) -> Result<(
         let end = id_at + id_len + name_len;
         fill(device, start, end, available, &mut table)?;
         let (offset, entries) = (head.l1_table_offset.get(), head.l1_size.get());
+        let size_at = at + head_len + SNAPSHOT_SIZE_AT;
+        let virtual_size = (size_at + 8 <= id_at).then(|| BigEndian::read_u64(&table[size_at as usize..]));
         if u64::from(entries) * ENTRY > MAX_L1_BYTES {
             let value = u64::from(entries) * ENTRY;
             return Err(Error::Limit { what: "length of a snapshot's L1 table", value, limit: MAX_L1_BYTES });
@@ -321,6 +335,7 @@ fn read_snapshots(device: &impl ReadAt, count: u32, info: &mut Info) -> Result<(
         info.snapshots.push(Snapshot {
             id: table[id_at as usize..(id_at + id_len) as usize].to_vec(),
             name: table[(id_at + id_len) as usize..end as usize].to_vec(),
+            virtual_size,
             l1_offset: offset,
             l1_entries: entries,
         });

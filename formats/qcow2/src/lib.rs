@@ -19,6 +19,7 @@ mod mapping;
 mod protect;
 mod raw;
 mod refcount;
+mod resize;
 mod tables;
 mod write;
 mod writer;

@@ -78,6 +78,17 @@ impl Protected {
         self.tables.remove(&cluster);
     }
 
+    /// Notes a table other than L2 tables and refcount blocks, at clusters `start..end` that no other has.
+    pub fn add_fixed(&mut self, range: (u64, u64)) {
+        let after = self.fixed.partition_point(|known| *known < range);
+        self.fixed.insert(after, range);
+    }
+
+    /// Forgets such a table, that nothing uses any more.
+    pub fn remove_fixed(&mut self, range: (u64, u64)) {
+        self.fixed.retain(|known| *known != range);
+    }
+
     /// Notes where the refcount table is now.
     pub fn move_reftable(&mut self, start: u64, end: u64) {
         self.reftable = (start, end);
@@ -125,7 +136,8 @@ impl<D: ReadAt> Change<'_, D> {
         Ok(())
     }
 
-    fn learn_l1(&mut self, at: u64) -> Result<()> {
+    /// Checks the slice of the L1 table with the entry at `at`, and protects the L2 tables it leads to.
+    pub fn learn_l1(&mut self, at: u64) -> Result<()> {
         for l2 in self.tables.check_l1(self.device, at)? {
             self.writer.protected.add_once(&self.geo, l2, "L2 table offset")?;
         }
@@ -142,7 +154,8 @@ impl<D: ReadAt> Change<'_, D> {
     }
 }
 
-fn clusters(geo: &Geometry, offset: u64, bytes: u64) -> (u64, u64) {
+/// The clusters of `bytes` bytes at the host offset `offset`, `start..end`.
+pub(crate) fn clusters(geo: &Geometry, offset: u64, bytes: u64) -> (u64, u64) {
     let start = offset >> geo.cluster_bits;
     (start, start + geo.clusters_for(bytes))
 }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use nomount_block::{Memory, ReadAt, WriteAt};
+use nomount_block::{Memory, ReadAt, SetLen, WriteAt};
 use nomount_qcow2::{Error, Options, Qcow2, Unsupported, probe, read_info};
 use support::*;
 
@@ -140,6 +140,9 @@ fn survive(bytes: Vec<u8>) {
             }
         }
         let _ = image.barrier();
+        for size in [len.saturating_add(70_000), len.saturating_mul(1000), len / 2 + 300, 0, len] {
+            let _ = image.set_len(size);
+        }
         assert!(image.get_ref().bytes().len() < bytes.len() + (64 << 20), "the file grew without bound");
     }
 }

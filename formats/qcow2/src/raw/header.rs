@@ -37,11 +37,17 @@ pub struct HeaderV3 {
 }
 
 const _: () = assert!(size_of::<HeaderV2>() == 72);
+const _: () = assert!(core::mem::offset_of!(HeaderV2, size) == SIZE_AT as usize);
+const _: () = assert!(core::mem::offset_of!(HeaderV2, crypt_method) == SIZE_AT as usize + 8);
+const _: () = assert!(core::mem::offset_of!(HeaderV2, l1_size) == SIZE_AT as usize + 12);
+const _: () = assert!(core::mem::offset_of!(HeaderV2, l1_table_offset) == SIZE_AT as usize + 16);
 const _: () = assert!(core::mem::offset_of!(HeaderV2, refcount_table_offset) == REFCOUNT_TABLE_AT as usize);
 const _: () = assert!(core::mem::offset_of!(HeaderV2, refcount_table_clusters) == REFCOUNT_TABLE_AT as usize + 8);
 const _: () = assert!(72 + core::mem::offset_of!(HeaderV3, autoclear_features) == AUTOCLEAR_AT as usize);
 const _: () = assert!(72 + size_of::<HeaderV3>() == V3_LENGTH as usize);
 
+/// Byte offset of `size`; `crypt_method`, `l1_size` and `l1_table_offset` follow it, so all change in one write.
+pub const SIZE_AT: u64 = 24;
 /// Byte offset of `refcount_table_offset`; `refcount_table_clusters` follows it, so both change in one write.
 pub const REFCOUNT_TABLE_AT: u64 = 48;
 /// Byte offset of `autoclear_features`.

@@ -19,3 +19,7 @@ pub struct SnapshotHeader {
 }
 
 const _: () = assert!(size_of::<SnapshotHeader>() == 40);
+
+/// Byte offset in the extra data of the guest's length when the snapshot was taken; the length of the saved machine
+/// state is before it.
+pub const SNAPSHOT_SIZE_AT: u64 = 8;
