@@ -190,6 +190,7 @@ impl From<nomount_ext::Error> for Error {
             Ext::Exists => ErrorKind::Exists,
             Ext::NotDirectory => ErrorKind::NotADirectory,
             Ext::IsDirectory => ErrorKind::IsADirectory,
+            Ext::NotEmpty => ErrorKind::NotEmpty,
             Ext::NoSpace { .. } | Ext::NoInodes | Ext::XattrSpace { .. } => ErrorKind::NoSpace,
             Ext::Limit(_) | Ext::FileTooLarge { .. } | Ext::TooManyLinks(_) | Ext::JournalTooSmall { .. } => {
                 ErrorKind::Limit

@@ -7,6 +7,7 @@ use crate::tree::{Expectations, Expected, ExtTree, FileKind, FileTree, GuestPath
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
 use nomount_block::{ReadAt, ReadOnly};
 use nomount_ext::{Filesystem, Options};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Bytes of one piece of contents up to which [`Verify::Auto`] reads it back.
@@ -69,7 +70,7 @@ impl Ext4Read for Reader {
 
 /// Compares the staged image with what was asked for. A difference is an error; nothing was committed then.
 pub(super) fn look(staged: &Arc<Staged>, expected: &Expectations, verify: Verify) -> Result<Option<Opinion>> {
-    let bytes: u64 = expected.iter().flat_map(|(_, e)| &e.contents).map(|piece| piece.len).sum();
+    let bytes = expected.bytes();
     match verify {
         Verify::Never => return Ok(None),
         Verify::Auto if bytes > AUTO_BYTES => return Ok(None),
@@ -83,13 +84,16 @@ pub(super) fn look(staged: &Arc<Staged>, expected: &Expectations, verify: Verify
     let own = ExtTree::new(own);
     let view = Ext4::load(Box::new(Reader { staged: Arc::clone(staged), last: (0, Vec::new()) }));
     let mut opinion = Opinion { independent: 0, own: 0, reason: None };
+    let mut read = HashSet::new();
     for (path, expected) in expected.iter() {
+        // One name of a file is enough to read its contents.
+        let contents = expected.is_some_and(|expected| read.insert(expected.ino));
         // Attributes, and whatever ext4-view cannot read, are left to our own reader.
-        look_ourselves(&own, path, expected)?;
+        look_ourselves(&own, path, expected, contents)?;
         let seen = view
             .as_ref()
             .map_err(ToString::to_string)
-            .and_then(|view| look_independently(view, path, expected).map_err(|error| error.to_string()));
+            .and_then(|view| look_independently(view, path, expected, contents).map_err(|error| error.to_string()));
         match seen {
             Ok(None) => opinion.independent += 1,
             Ok(Some(what)) => return Err(differs(path, &what, "ext4-view")),
@@ -119,11 +123,23 @@ fn file_kind(file_type: ext4_view::FileType) -> FileKind {
     }
 }
 
+/// What is said of a name where nothing should be.
+const REMOVED: &str = "the removal";
+
 /// What ext4-view sees differently, if anything.
-fn look_independently(view: &Ext4, path: &GuestPath, expected: &Expected) -> Result<Option<String>, Ext4Error> {
+fn look_independently(
+    view: &Ext4,
+    path: &GuestPath,
+    expected: Option<&Expected>,
+    contents: bool,
+) -> Result<Option<String>, Ext4Error> {
     let bytes = path.to_bytes();
     let at = ext4_view::Path::try_from(&bytes[..]).map_err(|_| Ext4Error::MalformedPath)?;
-    let meta = view.symlink_metadata(at)?;
+    let meta = match (view.symlink_metadata(at), expected) {
+        (Err(Ext4Error::NotFound | Ext4Error::NotADirectory), None) => return Ok(None),
+        (meta, _) => meta?,
+    };
+    let Some(expected) = expected else { return Ok(Some(REMOVED.to_owned())) };
     let seen = Seen {
         kind: file_kind(meta.file_type()),
         mode: u32::from(meta.mode() & 0o7777),
@@ -135,7 +151,7 @@ fn look_independently(view: &Ext4, path: &GuestPath, expected: &Expected) -> Res
     if let Some(what) = seen.compare(expected) {
         return Ok(Some(what));
     }
-    if expected.contents.is_empty() {
+    if expected.contents.is_empty() || !contents {
         return Ok(None);
     }
     let mut file = view.open(at)?;
@@ -148,8 +164,17 @@ fn look_independently(view: &Ext4, path: &GuestPath, expected: &Expected) -> Res
     Ok(None)
 }
 
-fn look_ourselves<D: nomount_block::WriteAt>(tree: &ExtTree<D>, path: &GuestPath, expected: &Expected) -> Result<()> {
-    let stat = tree.stat(path)?;
+fn look_ourselves<D: nomount_block::WriteAt>(
+    tree: &ExtTree<D>,
+    path: &GuestPath,
+    expected: Option<&Expected>,
+    contents: bool,
+) -> Result<()> {
+    let stat = match (tree.stat(path), expected) {
+        (Err(e), None) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+        (stat, _) => stat?,
+    };
+    let Some(expected) = expected else { return Err(differs(path, REMOVED, "a fresh reader")) };
     let seen = Seen {
         kind: stat.kind,
         mode: stat.mode,
@@ -159,7 +184,15 @@ fn look_ourselves<D: nomount_block::WriteAt>(tree: &ExtTree<D>, path: &GuestPath
         target: if stat.kind == FileKind::Symlink { Some(tree.read_link(path)?) } else { None },
     };
     let mut what = seen.compare(expected);
-    for piece in &expected.contents {
+    let more = [
+        (stat.ino == expected.ino, "inode"),
+        (expected.links.is_none_or(|links| links == stat.links), "number of names"),
+        (expected.times.is_none_or(|times| times == (stat.atime, stat.mtime)), "times"),
+    ];
+    if let Some((_, more)) = more.into_iter().find(|(same, _)| !same) {
+        what.get_or_insert(more.to_owned());
+    }
+    for piece in expected.contents.iter().filter(|_| contents) {
         if !piece_is(piece, |offset, buf| tree.read_at(path, offset, buf))? {
             what.get_or_insert(format!("contents from byte {}", piece.offset));
         }
@@ -214,5 +247,87 @@ impl Seen {
             (expected.target.is_none() || self.target == expected.target, "target"),
         ];
         checks.into_iter().find(|(same, _)| !same).map(|(_, what)| what.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Device;
+    use super::*;
+    use crate::tree::{NewNode, SetAttr, Time};
+    use nomount_block::{Memory, Overlay, Spill, Window};
+    use nomount_kit::fixture;
+
+    fn path(text: &str) -> GuestPath {
+        GuestPath::parse(text).unwrap()
+    }
+
+    type Changing<'a> = &'a dyn Fn(&mut dyn FileTree) -> Result<()>;
+
+    /// The staged image after `change`, and what it asked for.
+    fn changed(device: Device, change: Changing<'_>) -> (Staged, Expectations) {
+        let len = device.len();
+        let staged = Window::new(Overlay::new(device, Spill::Never), 0, len).unwrap();
+        let mut tree = ExtTree::new(Filesystem::open_for_write(staged, Options::default()).unwrap());
+        change(&mut tree).unwrap();
+        let (_, expected) = tree.commit().unwrap();
+        (tree.into_device(), expected)
+    }
+
+    fn every_kind(tree: &mut dyn FileTree) -> Result<()> {
+        tree.create(&path("/new"), NewNode::Dir, SetAttr::default())?;
+        tree.create(&path("/new/f"), NewNode::File, SetAttr::default())?;
+        tree.write_at(&path("/new/f"), 5000, b"contents")?;
+        tree.rename(&path("/new"), &path("/moved"))?;
+        tree.rename(&path("/etc/hostname"), &path("/etc/shadow"))?;
+        tree.link(&path("/etc/group"), &path("/moved/group"))?;
+        tree.unlink(&path("/etc/passwd"))?;
+        tree.remove_tree(&path("/root"))?;
+        tree.truncate(&path("/etc/group"), 10)?;
+        let mtime = Some(Time { sec: 1_000_000_000, nsec: 0 });
+        tree.set_attr(&path("/moved/f"), SetAttr { mode: Some(0o600), mtime, ..SetAttr::default() })
+    }
+
+    #[test]
+    fn what_was_asked_for_is_found_by_both_readers() {
+        for name in ["ext2-1k", "ext4-147", "ext4-142"] {
+            let (staged, expected) = changed(Box::new(fixture::memory(name)), &every_kind);
+            let opinion = look(&Arc::new(staged), &expected, Verify::Auto).unwrap().unwrap();
+            assert_eq!((opinion.independent, opinion.own), (expected.len(), 0), "{name}: {opinion:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_done_is_noticed() {
+        let memory = fixture::memory("ext4-147");
+        let (staged, expected) = changed(Box::new(memory), &every_kind);
+        let mut all = vec![0; staged.len() as usize];
+        staged.read_at(0, &mut all).unwrap();
+        let done = Memory::new(all);
+        let none = SetAttr::default();
+        let undo: [(&str, Changing<'_>); 9] = [
+            ("a removed file", &|tree| tree.create(&path("/etc/passwd"), NewNode::File, none)),
+            ("a removed directory", &|tree| tree.create(&path("/root"), NewNode::Dir, none)),
+            ("the old name", &|tree| tree.create(&path("/new"), NewNode::Dir, none)),
+            ("a replaced file", &|tree| {
+                tree.unlink(&path("/etc/shadow"))?;
+                tree.create(&path("/etc/shadow"), NewNode::File, none)
+            }),
+            ("a link", &|tree| {
+                tree.unlink(&path("/moved/group"))?;
+                tree.create(&path("/moved/group"), NewNode::File, none)
+            }),
+            ("one name more", &|tree| tree.link(&path("/etc/group"), &path("/etc/more"))),
+            ("a length", &|tree| tree.truncate(&path("/etc/group"), 11)),
+            ("contents", &|tree| tree.write_at(&path("/moved/f"), 5001, b"O")),
+            ("a time", &|tree| {
+                tree.set_attr(&path("/moved/f"), SetAttr { mtime: Some(Time { sec: 1, nsec: 0 }), ..none })
+            }),
+        ];
+        for (what, change) in undo {
+            let (staged, _) = changed(Box::new(done.clone()), change);
+            let error = look(&Arc::new(staged), &expected, Verify::Auto).expect_err(what);
+            assert!(matches!(error.kind(), ErrorKind::Differs | ErrorKind::NotFound), "{what}: {error}");
+        }
     }
 }

@@ -24,6 +24,10 @@ pub(crate) fn check(tree: &mut dyn FileTree) {
     xattrs(tree);
     links_are_not_followed(tree);
     marks(tree);
+    pieces(tree);
+    links(tree);
+    renames(tree);
+    removals(tree);
     tree.rollback(start);
     assert_eq!(tree.stat(&path("/contract")).unwrap_err().kind(), ErrorKind::NotFound);
 }
@@ -161,4 +165,112 @@ fn marks(tree: &mut dyn FileTree) {
     tree.write_file(&file, b"3").unwrap();
     tree.rollback(outer);
     assert_eq!(text(tree), b"0");
+}
+
+fn pieces(tree: &mut dyn FileTree) {
+    let file = path("/contract/pieces");
+    tree.create(&file, NewNode::File, NONE).unwrap();
+    assert_eq!(tree.data(&file).unwrap(), []);
+    tree.write_at(&file, 0, b"abcdef").unwrap();
+    tree.write_at(&file, 2, b"XY").unwrap();
+    tree.write_at(&file, 1 << 20, &[7; 5]).unwrap();
+    tree.write_at(&file, 3 << 20, b"").unwrap();
+    let size = |tree: &dyn FileTree| tree.stat(&file).unwrap().size;
+    assert_eq!(size(tree), (1 << 20) + 5);
+    let data = tree.data(&file).unwrap();
+    // How long a piece is depends on the blocks, the hole does not.
+    assert_eq!((data.len(), data[0].start, data[1].end), (2, 0, (1 << 20) + 5), "{data:?}");
+    assert!(data[0].end <= 4096 && data[1].start == 1 << 20, "{data:?}");
+    let read = |tree: &dyn FileTree, at: u64| {
+        let mut buf = [1; 8];
+        let read = tree.read_at(&file, at, &mut buf).unwrap();
+        buf[..read].to_vec()
+    };
+    assert_eq!(read(tree, 0), b"abXYef\0\0");
+    assert_eq!(read(tree, (1 << 20) - 3), [0, 0, 0, 7, 7, 7, 7, 7]);
+    tree.truncate(&file, 3).unwrap();
+    assert_eq!((size(tree), read(tree, 0)), (3, b"abX".to_vec()));
+    tree.truncate(&file, 9).unwrap();
+    assert_eq!(read(tree, 1), b"bX\0\0\0\0\0\0");
+    let kind = |result: crate::Result<()>| result.unwrap_err().kind();
+    assert_eq!(kind(tree.truncate(&path("/contract/d"), 0)), ErrorKind::IsADirectory);
+    assert_eq!(kind(tree.write_at(&path("/contract/no"), 0, b"x")), ErrorKind::NotFound);
+    assert!(tree.data(&path("/contract/d")).is_err());
+}
+
+fn links(tree: &mut dyn FileTree) {
+    let (old, new) = (path("/contract/f"), path("/contract/d/f2"));
+    tree.link(&old, &new).unwrap();
+    let (one, two) = (tree.stat(&old).unwrap(), tree.stat(&new).unwrap());
+    assert_eq!((one.ino, one.links), (two.ino, 2));
+    tree.write_file(&new, b"both").unwrap();
+    assert_eq!(tree.stat(&old).unwrap().size, 4);
+    let kind = |result: crate::Result<()>| result.unwrap_err().kind();
+    assert_eq!(kind(tree.link(&old, &new)), ErrorKind::Exists);
+    assert_eq!(kind(tree.link(&old, &path("/"))), ErrorKind::Exists);
+    assert_eq!(kind(tree.link(&path("/contract/d"), &path("/contract/d2"))), ErrorKind::IsADirectory);
+    assert_eq!(kind(tree.link(&path("/contract/no"), &path("/contract/no2"))), ErrorKind::NotFound);
+    // A symbolic link is a file with names like any other.
+    tree.link(&path("/contract/l"), &path("/contract/l2")).unwrap();
+    assert_eq!(tree.read_link(&path("/contract/l2")).unwrap(), b"../x\xff");
+    tree.unlink(&old).unwrap();
+    assert_eq!((tree.stat(&new).unwrap().links, kind(tree.unlink(&old))), (1, ErrorKind::NotFound));
+    tree.rename(&new, &old).unwrap();
+}
+
+fn renames(tree: &mut dyn FileTree) {
+    let move_it = |tree: &mut dyn FileTree, from: &str, to: &str| {
+        tree.rename(&path(from), &path(to)).map_err(|error| error.kind())
+    };
+    let ino = |tree: &dyn FileTree, text: &str| tree.stat(&path(text)).map(|stat| stat.ino).ok();
+    for name in ["/contract/r", "/contract/r/sub", "/contract/empty"] {
+        tree.create(&path(name), NewNode::Dir, NONE).unwrap();
+    }
+    for name in ["/contract/r/sub/f", "/contract/g"] {
+        tree.create(&path(name), NewNode::File, NONE).unwrap();
+    }
+    let (dir, file, over) = (ino(tree, "/contract/r"), ino(tree, "/contract/r/sub/f"), ino(tree, "/contract/g"));
+    let links = tree.stat(&path("/contract")).unwrap().links;
+    assert_eq!(move_it(tree, "/contract/r", "/contract/r/sub/r"), Err(ErrorKind::Invalid));
+    assert_eq!(move_it(tree, "/contract/r", "/contract/g"), Err(ErrorKind::NotADirectory));
+    assert_eq!(move_it(tree, "/contract/g", "/contract/r"), Err(ErrorKind::IsADirectory));
+    assert_eq!(move_it(tree, "/contract/empty", "/contract/r"), Err(ErrorKind::NotEmpty));
+    assert_eq!(move_it(tree, "/contract/no", "/contract/n"), Err(ErrorKind::NotFound));
+    assert_eq!(move_it(tree, "/", "/contract/n"), Err(ErrorKind::Invalid));
+    move_it(tree, "/contract/r", "/contract/empty").unwrap();
+    assert_eq!((ino(tree, "/contract/r"), ino(tree, "/contract/empty")), (None, dir));
+    assert_eq!(ino(tree, "/contract/empty/sub/f"), file);
+    assert_eq!(tree.stat(&path("/contract")).unwrap().links, links - 1);
+    move_it(tree, "/contract/empty/sub/f", "/contract/g").unwrap();
+    assert_eq!((ino(tree, "/contract/g"), ino(tree, "/contract/empty/sub/f")), (file, None));
+    assert_ne!(file, over);
+    // Two names of one file stay as they are.
+    tree.link(&path("/contract/g"), &path("/contract/h")).unwrap();
+    move_it(tree, "/contract/g", "/contract/h").unwrap();
+    assert_eq!((ino(tree, "/contract/g"), ino(tree, "/contract/h")), (file, file));
+    move_it(tree, "/contract/empty/sub", "/contract/sub").unwrap();
+    assert_eq!(tree.stat(&path("/contract/empty")).unwrap().links, 2);
+}
+
+fn removals(tree: &mut dyn FileTree) {
+    let kind = |result: crate::Result<()>| result.unwrap_err().kind();
+    assert_eq!(kind(tree.rmdir(&path("/contract"))), ErrorKind::NotEmpty);
+    assert_eq!(kind(tree.rmdir(&path("/contract/g"))), ErrorKind::NotADirectory);
+    assert_eq!(kind(tree.unlink(&path("/contract/sub"))), ErrorKind::IsADirectory);
+    assert_eq!(kind(tree.rmdir(&path("/"))), ErrorKind::Invalid);
+    assert_eq!(tree.remove_tree(&path("/")).unwrap_err().kind(), ErrorKind::Invalid);
+    tree.rmdir(&path("/contract/sub")).unwrap();
+    assert!(tree.stat(&path("/contract/sub")).is_err());
+    for name in ["/contract/t", "/contract/t/a", "/contract/t/a/b"] {
+        tree.create(&path(name), NewNode::Dir, NONE).unwrap();
+    }
+    for name in ["/contract/t/a/f", "/contract/t/a/b/f"] {
+        tree.create(&path(name), NewNode::File, NONE).unwrap();
+    }
+    tree.link(&path("/contract/t/a/f"), &path("/contract/kept")).unwrap();
+    assert_eq!(tree.remove_tree(&path("/contract/t")).unwrap(), 5);
+    assert_eq!(tree.stat(&path("/contract/t/a/b")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(tree.stat(&path("/contract/kept")).unwrap().links, 1);
+    assert_eq!(tree.remove_tree(&path("/contract/kept")).unwrap(), 1);
+    assert_eq!(tree.remove_tree(&path("/contract/kept")).unwrap_err().kind(), ErrorKind::NotFound);
 }

@@ -1,11 +1,12 @@
 //! An ext filesystem as a tree of files, with a record of what was asked for.
 
-use super::expect::Expectations;
+use super::expect::{Expectations, Expected};
 use super::{Entry, FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Time, Xattr};
 use crate::error::{Error, ErrorKind, Result};
 use nomount_block::WriteAt;
 use nomount_ext::{Attrs, Committed, FileType, Filesystem, Inode, New, ROOT_INO};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The most names of one directory that are listed at once: a larger one is no directory anyone made.
 const MAX_ENTRIES: usize = 4 << 20;
@@ -17,6 +18,8 @@ pub struct ExtTree<D> {
     expected: Expectations,
     /// For each savepoint of the filesystem, what was expected then.
     marks: Vec<Expectations>,
+    /// The directory that was looked into last: whoever goes through a tree asks for its neighbours next.
+    last_dir: Mutex<Option<Arc<(GuestPath, u32)>>>,
 }
 
 fn kind(file_type: FileType) -> FileKind {
@@ -53,7 +56,7 @@ fn attrs(attr: SetAttr) -> Result<Attrs> {
 impl<D: WriteAt> ExtTree<D> {
     /// The tree of an open filesystem.
     pub fn new(fs: Filesystem<D>) -> Self {
-        Self { fs, expected: Expectations::default(), marks: Vec::new() }
+        Self { fs, expected: Expectations::default(), marks: Vec::new(), last_dir: Mutex::new(None) }
     }
 
     /// The filesystem below.
@@ -74,14 +77,40 @@ impl<D: WriteAt> ExtTree<D> {
     }
 
     fn ino(&self, path: &GuestPath) -> Result<u32> {
+        let last = self.last_dir.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let (Some(last), Some(name)) = (last.filter(|last| last.0.is_parent_of(path)), path.name()) {
+            return self.lookup(&last.0, last.1, name, path);
+        }
         let mut ino = ROOT_INO;
         let mut here = GuestPath::root();
         for name in path.components() {
-            let found = self.fs.lookup(ino, name).map_err(|e| Error::from(e).at_path(here.to_bytes()))?;
+            let next = self.lookup(&here, ino, name, path)?;
+            if here.is_parent_of(path) {
+                let last = Some(Arc::new((here.clone(), ino)));
+                *self.last_dir.lock().unwrap_or_else(PoisonError::into_inner) = last;
+            }
             here = here.join(name);
-            ino = found.ok_or_else(|| Error::from(nomount_ext::Error::NotFound).at_path(path.to_bytes()))?.ino;
+            ino = next;
         }
         Ok(ino)
+    }
+
+    /// Looks for a name of `path` in one directory on the way.
+    fn lookup(&self, dir: &GuestPath, ino: u32, name: &[u8], path: &GuestPath) -> Result<u32> {
+        let found = self.fs.lookup(ino, name).map_err(|e| Error::from(e).at_path(dir.to_bytes()))?;
+        Ok(found.ok_or_else(|| Error::from(nomount_ext::Error::NotFound).at_path(path.to_bytes()))?.ino)
+    }
+
+    /// The directory of `path` and the name in it.
+    fn parent_and_name<'p>(&self, path: &'p GuestPath) -> Result<(u32, &'p [u8])> {
+        let root = || Error::new(ErrorKind::Invalid, "the root directory stays where it is").at_path(path.to_bytes());
+        let (parent, name) = (path.parent().ok_or_else(root)?, path.name().ok_or_else(root)?);
+        Ok((self.ino(&parent)?, name))
+    }
+
+    /// Paths may lead elsewhere from now on.
+    fn names_changed(&mut self) {
+        *self.last_dir.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn at<T>(&self, path: &GuestPath, result: nomount_ext::Result<T>) -> Result<T> {
@@ -94,7 +123,7 @@ impl<D: WriteAt> ExtTree<D> {
     }
 
     /// Records what must be found at `path` later, as far as it is known.
-    fn expect(&mut self, path: &GuestPath, change: impl FnOnce(&mut super::expect::Expected)) -> Result<()> {
+    fn expect(&mut self, path: &GuestPath, change: impl FnOnce(&mut Expected)) -> Result<()> {
         let stat = self.stat(path)?;
         change(self.expected.of(path, &stat));
         Ok(())
@@ -128,6 +157,28 @@ impl<D: WriteAt> FileTree for ExtTree<D> {
     fn read_at(&self, path: &GuestPath, offset: u64, buf: &mut [u8]) -> Result<usize> {
         let ino = self.ino(path)?;
         self.at(path, self.fs.read(ino, offset, buf))
+    }
+
+    fn data(&self, path: &GuestPath) -> Result<Vec<Range<u64>>> {
+        let inode = self.inode(path)?;
+        let runs = self.at(path, self.fs.runs(inode.ino()))?;
+        let size = inode.size();
+        if runs.is_empty() && inode.is_inline() && size > 0 {
+            return Ok(vec![Range { start: 0, end: size }]);
+        }
+        let block = u64::from(self.fs.geometry().block_size);
+        let mut data: Vec<Range<u64>> = Vec::new();
+        for run in runs.into_iter().filter(|run| !run.unwritten) {
+            let start = u64::from(run.file_block) * block;
+            let end = (start + u64::from(run.len) * block).min(size);
+            match data.last_mut() {
+                // Blocks behind the end are not part of the file.
+                _ if start >= end => {}
+                Some(last) if last.end == start => last.end = end,
+                _ => data.push(start..end),
+            }
+        }
+        Ok(data)
     }
 
     fn read_link(&self, path: &GuestPath) -> Result<Vec<u8>> {
@@ -185,7 +236,9 @@ impl<D: WriteAt> FileTree for ExtTree<D> {
         };
         let created = attrs(attr).and_then(|attrs| Ok(self.fs.create(parent, name, &new, attrs)?));
         created.map_err(|e| e.at_path(path.to_bytes()))?;
-        self.expect(path, |expected| expected.created(&node, attr))
+        let stat = self.stat(path)?;
+        self.expected.created(path, &stat, &node, attr);
+        Ok(())
     }
 
     fn write_file(&mut self, path: &GuestPath, contents: &[u8]) -> Result<()> {
@@ -200,14 +253,94 @@ impl<D: WriteAt> FileTree for ExtTree<D> {
         let ino = self.ino(path)?;
         let result = self.fs.append(ino, contents);
         self.at(path, result)?;
-        self.expect(path, |expected| expected.appended(before, contents))
+        self.expect(path, |expected| expected.written(before, contents))
+    }
+
+    fn write_at(&mut self, path: &GuestPath, offset: u64, data: &[u8]) -> Result<()> {
+        let ino = self.ino(path)?;
+        let result = self.fs.write_at(ino, offset, data);
+        self.at(path, result)?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.expect(path, |expected| expected.written(offset, data))
+    }
+
+    fn truncate(&mut self, path: &GuestPath, size: u64) -> Result<()> {
+        let ino = self.ino(path)?;
+        let result = self.fs.truncate(ino, size);
+        self.at(path, result)?;
+        self.expect(path, |expected| expected.truncated(size))
+    }
+
+    fn link(&mut self, old: &GuestPath, new: &GuestPath) -> Result<()> {
+        let ino = self.ino(old)?;
+        if new.is_root() {
+            return Err(Error::from(nomount_ext::Error::Exists).at_path(new.to_bytes()));
+        }
+        let (dir, name) = self.parent_and_name(new)?;
+        let result = self.fs.link(ino, dir, name);
+        self.at(new, result)?;
+        let stat = self.stat(new)?;
+        self.expected.linked(old, new, &stat);
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &GuestPath, to: &GuestPath) -> Result<()> {
+        let (dir, name) = self.parent_and_name(from)?;
+        let (new_dir, new_name) = self.parent_and_name(to)?;
+        let (old, over) = (self.ino(from)?, self.stat(to).ok());
+        let result = self.fs.rename(dir, name, new_dir, new_name);
+        self.names_changed();
+        self.at(from, result)?;
+        if over.as_ref().is_none_or(|over| over.ino != u64::from(old)) {
+            let stat = self.stat(to)?;
+            self.expected.renamed(from, to, &stat, over.as_ref());
+        }
+        Ok(())
+    }
+
+    fn unlink(&mut self, path: &GuestPath) -> Result<()> {
+        let (dir, name) = self.parent_and_name(path)?;
+        let stat = self.stat(path)?;
+        let result = self.fs.unlink(dir, name);
+        self.names_changed();
+        self.at(path, result)?;
+        self.expected.removed(path, &stat);
+        Ok(())
+    }
+
+    fn rmdir(&mut self, path: &GuestPath) -> Result<()> {
+        let (dir, name) = self.parent_and_name(path)?;
+        let stat = self.stat(path)?;
+        let result = self.fs.rmdir(dir, name);
+        self.names_changed();
+        self.at(path, result)?;
+        self.expected.removed(path, &stat);
+        Ok(())
+    }
+
+    fn remove_tree(&mut self, path: &GuestPath) -> Result<u64> {
+        let (dir, name) = self.parent_and_name(path)?;
+        let stat = self.stat(path)?;
+        let result = self.fs.remove_tree(dir, name);
+        self.names_changed();
+        let removed = self.at(path, result)?;
+        self.expected.removed(path, &stat);
+        Ok(removed)
     }
 
     fn set_attr(&mut self, path: &GuestPath, attr: SetAttr) -> Result<()> {
         let ino = self.ino(path)?;
         let result = attrs(attr).and_then(|attrs| Ok(self.fs.set_attrs(ino, attrs)?));
         result.map_err(|e| e.at_path(path.to_bytes()))?;
-        self.expect(path, |expected| expected.changed(attr))
+        let stat = self.stat(path)?;
+        let expected = self.expected.of(path, &stat);
+        expected.changed(attr);
+        if attr.atime.is_some() || attr.mtime.is_some() {
+            expected.times = Some((stat.atime, stat.mtime));
+        }
+        Ok(())
     }
 
     fn set_xattr(&mut self, path: &GuestPath, name: &[u8], value: Option<&[u8]>) -> Result<()> {
@@ -225,6 +358,7 @@ impl<D: WriteAt> FileTree for ExtTree<D> {
     fn rollback(&mut self, savepoint: Savepoint) {
         let mark = savepoint.0 as usize;
         self.fs.rollback(mark);
+        self.names_changed();
         if mark < self.marks.len() {
             self.expected = self.marks.swap_remove(mark);
             self.marks.truncate(mark);

@@ -3,6 +3,7 @@
 use super::{Entry, FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Time, Xattr};
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Body {
@@ -110,9 +111,7 @@ impl MemTree {
     /// A second name for a file.
     pub(crate) fn hard_link(&mut self, old: &str, new: &str) -> &mut Self {
         self.parents(new);
-        let ino = self.lookup(&path(old)).expect("the old name exists");
-        self.enter(&path(new), ino).expect("a free name");
-        self.node_mut(ino).links += 1;
+        FileTree::link(self, &path(old), &path(new)).expect("an old name and a free one");
         self
     }
 
@@ -245,6 +244,42 @@ impl MemTree {
     }
 }
 
+impl MemTree {
+    /// The names in a directory that is known to be one.
+    fn names(&mut self, ino: u64) -> &mut BTreeMap<Vec<u8>, u64> {
+        let node = self.node_mut(ino);
+        node.mtime = NOW;
+        node.ctime = NOW;
+        match &mut node.body {
+            Body::Dir(names) => names,
+            body => unreachable!("{body:?} has names in it"),
+        }
+    }
+
+    /// Inode of the directory that `path` is in, the name there, and what it leads to.
+    fn named<'p>(&self, path: &'p GuestPath) -> Result<(u64, &'p [u8], u64)> {
+        let root = || error(ErrorKind::Invalid, "the root directory stays where it is", path);
+        let (parent, name) = (path.parent().ok_or_else(root)?, path.name().ok_or_else(root)?);
+        let dir = self.lookup(&parent)?;
+        Ok((dir, name, self.lookup(path)?))
+    }
+
+    /// Takes a name away, and with the last one the node.
+    fn take_name(&mut self, dir: u64, name: &[u8]) {
+        let ino = self.names(dir).remove(name).expect("the name was found");
+        let node = self.node_mut(ino);
+        let is_dir = matches!(node.body, Body::Dir(_));
+        node.links -= 1;
+        node.ctime = NOW;
+        if is_dir || node.links == 0 {
+            self.nodes.remove(&ino);
+        }
+        if is_dir {
+            self.node_mut(dir).links -= 1;
+        }
+    }
+}
+
 impl FileTree for MemTree {
     fn stat(&self, path: &GuestPath) -> Result<Stat> {
         let ino = self.lookup(path)?;
@@ -286,6 +321,22 @@ impl FileTree for MemTree {
             Body::Dir(_) => Err(error(ErrorKind::IsADirectory, "is a directory", path)),
             _ => Err(error(ErrorKind::Refused, "not a regular file", path)),
         }
+    }
+
+    fn data(&self, path: &GuestPath) -> Result<Vec<Range<u64>>> {
+        let Body::File(contents) = &self.node(path)?.body else {
+            return Err(error(ErrorKind::Invalid, "not a regular file", path));
+        };
+        let blocks = contents.chunks(4096).zip((0..).step_by(4096)).filter(|(block, _)| block.iter().any(|b| *b != 0));
+        let mut data: Vec<Range<u64>> = Vec::new();
+        for (block, start) in blocks {
+            let end = start + block.len() as u64;
+            match data.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => data.push(start..end),
+            }
+        }
+        Ok(data)
     }
 
     fn read_link(&self, path: &GuestPath) -> Result<Vec<u8>> {
@@ -354,6 +405,100 @@ impl FileTree for MemTree {
     fn append_file(&mut self, path: &GuestPath, contents: &[u8]) -> Result<()> {
         self.file_mut(path)?.extend_from_slice(contents);
         Ok(())
+    }
+
+    fn write_at(&mut self, path: &GuestPath, offset: u64, data: &[u8]) -> Result<()> {
+        let contents = self.file_mut(path)?;
+        if !data.is_empty() {
+            let end = offset as usize + data.len();
+            contents.resize(contents.len().max(end), 0);
+            contents[offset as usize..end].copy_from_slice(data);
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, path: &GuestPath, size: u64) -> Result<()> {
+        self.file_mut(path)?.resize(size as usize, 0);
+        Ok(())
+    }
+
+    fn link(&mut self, old: &GuestPath, new: &GuestPath) -> Result<()> {
+        let ino = self.lookup(old)?;
+        self.count_write(new)?;
+        if matches!(self.nodes[&ino].body, Body::Dir(_)) {
+            return Err(error(ErrorKind::IsADirectory, "is a directory", new));
+        }
+        self.enter(new, ino)?;
+        let node = self.node_mut(ino);
+        node.links += 1;
+        node.ctime = NOW;
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &GuestPath, to: &GuestPath) -> Result<()> {
+        let (dir, name, ino) = self.named(from)?;
+        let root = || error(ErrorKind::Invalid, "the root directory stays where it is", to);
+        let (new_parent, new_name) = (to.parent().ok_or_else(root)?, to.name().ok_or_else(root)?);
+        let new_dir = self.lookup(&new_parent)?;
+        self.count_write(from)?;
+        let is_dir = |tree: &Self, ino: u64| matches!(tree.nodes[&ino].body, Body::Dir(_));
+        match self.lookup(to) {
+            Ok(over) if over == ino => return Ok(()),
+            Ok(over) => match (is_dir(self, ino), is_dir(self, over)) {
+                (true, false) => return Err(error(ErrorKind::NotADirectory, "not a directory", from)),
+                (false, true) => return Err(error(ErrorKind::IsADirectory, "is a directory", from)),
+                (true, true) if !self.names(over).is_empty() => {
+                    return Err(error(ErrorKind::NotEmpty, "directory not empty", from));
+                }
+                _ => self.take_name(new_dir, new_name),
+            },
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+        if is_dir(self, ino) && (to.is_below(from) || to == from) {
+            return Err(error(ErrorKind::Invalid, "a directory cannot go into itself", from));
+        }
+        if is_dir(self, ino) {
+            self.node_mut(dir).links -= 1;
+            self.node_mut(new_dir).links += 1;
+        }
+        self.names(dir).remove(name);
+        self.names(new_dir).insert(new_name.to_vec(), ino);
+        self.node_mut(ino).ctime = NOW;
+        Ok(())
+    }
+
+    fn unlink(&mut self, path: &GuestPath) -> Result<()> {
+        let (dir, name, ino) = self.named(path)?;
+        self.count_write(path)?;
+        if matches!(self.nodes[&ino].body, Body::Dir(_)) {
+            return Err(error(ErrorKind::IsADirectory, "is a directory", path));
+        }
+        self.take_name(dir, name);
+        Ok(())
+    }
+
+    fn rmdir(&mut self, path: &GuestPath) -> Result<()> {
+        let (dir, name, ino) = self.named(path)?;
+        self.count_write(path)?;
+        match &self.nodes[&ino].body {
+            Body::Dir(names) if names.is_empty() => {}
+            Body::Dir(_) => return Err(error(ErrorKind::NotEmpty, "directory not empty", path)),
+            _ => return Err(error(ErrorKind::NotADirectory, "not a directory", path)),
+        }
+        self.take_name(dir, name);
+        Ok(())
+    }
+
+    fn remove_tree(&mut self, path: &GuestPath) -> Result<u64> {
+        let (_, _, ino) = self.named(path)?;
+        let Body::Dir(names) = self.nodes[&ino].body.clone() else { return self.unlink(path).map(|()| 1) };
+        let mut removed = 1;
+        for name in names.keys() {
+            removed += self.remove_tree(&path.join(name))?;
+        }
+        self.rmdir(path)?;
+        Ok(removed)
     }
 
     fn set_attr(&mut self, path: &GuestPath, attr: SetAttr) -> Result<()> {

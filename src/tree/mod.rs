@@ -18,6 +18,7 @@ pub use resolve::{Follow, MAX_LINKS, MAX_STEPS, MAX_TEXT, Resolved, exists, find
 
 use crate::error::Result;
 use std::fmt::Debug;
+use std::ops::Range;
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -158,6 +159,10 @@ pub trait FileTree: Debug {
     /// Reads a regular file at byte `offset`; short only at its end. Returns how many bytes.
     fn read_at(&self, path: &GuestPath, offset: u64, buf: &mut [u8]) -> Result<usize>;
 
+    /// The stretches of a regular file, in bytes, that have a place on the disk: ascending, without overlap, inside the
+    /// file. What is not among them is a hole and reads as zero.
+    fn data(&self, path: &GuestPath) -> Result<Vec<Range<u64>>>;
+
     /// The target of a symbolic link.
     fn read_link(&self, path: &GuestPath) -> Result<Vec<u8>>;
 
@@ -177,6 +182,30 @@ pub trait FileTree: Debug {
 
     /// Adds to the end of a regular file.
     fn append_file(&mut self, path: &GuestPath, contents: &[u8]) -> Result<()>;
+
+    /// Writes into a regular file at byte `offset`; what lies between its end and `offset` becomes a hole. Writing
+    /// nothing changes nothing.
+    fn write_at(&mut self, path: &GuestPath, offset: u64, data: &[u8]) -> Result<()>;
+
+    /// Sets the length of a regular file in bytes. What is cut off is gone; what is added is a hole.
+    fn truncate(&mut self, path: &GuestPath, size: u64) -> Result<()>;
+
+    /// Gives what is at `old`, anything but a directory, another name.
+    fn link(&mut self, old: &GuestPath, new: &GuestPath) -> Result<()>;
+
+    /// Moves a name, as rename(2) does: what has the new name is replaced if it is of the same kind, a directory only
+    /// if it is empty. Two names of one file stay as they are; a directory cannot go into itself.
+    fn rename(&mut self, from: &GuestPath, to: &GuestPath) -> Result<()>;
+
+    /// Removes a name of anything but a directory.
+    fn unlink(&mut self, path: &GuestPath) -> Result<()>;
+
+    /// Removes an empty directory.
+    fn rmdir(&mut self, path: &GuestPath) -> Result<()>;
+
+    /// Removes whatever is at `path` and below. Returns how many names went. When it fails, those that went before are
+    /// gone: take a savepoint first to have all or nothing.
+    fn remove_tree(&mut self, path: &GuestPath) -> Result<u64>;
 
     /// Changes attributes.
     fn set_attr(&mut self, path: &GuestPath, attr: SetAttr) -> Result<()>;

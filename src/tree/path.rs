@@ -71,6 +71,24 @@ impl GuestPath {
         Some(Self { components: parents.to_vec() })
     }
 
+    /// Whether this is the directory that `path` is directly in.
+    pub(crate) fn is_parent_of(&self, path: &Self) -> bool {
+        path.components.split_last().is_some_and(|(_, parents)| parents == self.components)
+    }
+
+    /// Whether this is inside directory `dir`, at any depth, and not `dir` itself.
+    pub fn is_below(&self, dir: &Self) -> bool {
+        self.components.len() > dir.components.len() && self.components.starts_with(&dir.components)
+    }
+
+    /// This path, which is below `from`, as it is when `from` has become `to`.
+    pub(crate) fn moved(&self, from: &Self, to: &Self) -> Self {
+        debug_assert!(self.is_below(from));
+        let mut components = to.components.clone();
+        components.extend_from_slice(&self.components[from.components.len()..]);
+        Self { components }
+    }
+
     /// This path and one more component, which must be a plain name.
     pub fn join(&self, name: impl AsRef<[u8]>) -> Self {
         let name = name.as_ref();

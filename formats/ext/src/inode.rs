@@ -240,6 +240,11 @@ impl Inode {
         self.base_mut().i_flags.set(if on { old | flag } else { old & !flag });
     }
 
+    /// Whether the contents are in the inode itself (feature inline_data).
+    pub fn is_inline(&self) -> bool {
+        self.has_flag(flags::INLINE_DATA)
+    }
+
     /// Length in bytes. The high half means something for regular files, and for directories with large_dir.
     pub fn size(&self) -> u64 {
         u64::from(self.base().i_size_high.get()) << 32 | u64::from(self.base().i_size_lo.get())
