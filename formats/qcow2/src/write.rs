@@ -322,10 +322,3 @@ impl<D: SetLen> WriteAt for Qcow2<D> {
         }
     }
 }
-
-impl<D: SetLen> SetLen for Qcow2<D> {
-    fn set_len(&mut self, len: u64) -> nomount_block::Result<()> {
-        let source = "the length of a qcow2 image cannot be changed";
-        Err(nomount_block::Error::with_source(nomount_block::ErrorKind::Unsupported, len, source))
-    }
-}
