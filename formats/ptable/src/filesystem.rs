@@ -7,7 +7,7 @@ use nomount_block::ReadAt;
 use std::fmt;
 
 /// Byte offset of the superblock of ext2, ext3 and ext4.
-const EXT_SUPERBLOCK: u64 = 1024;
+pub(crate) const EXT_SUPERBLOCK: u64 = 1024;
 /// 64 KiB blocks: 1024 << 6.
 const EXT_MAX_LOG_BLOCK_SIZE: u32 = 6;
 

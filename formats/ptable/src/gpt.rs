@@ -9,20 +9,20 @@ use zerocopy::FromBytes;
 /// Most entries accepted; the usual number is 128.
 pub const MAX_ENTRIES: u32 = 1024;
 /// The one entry size that Linux and the common tools accept.
-const ENTRY_SIZE: u32 = 128;
+pub(crate) const ENTRY_SIZE: u32 = 128;
 /// Sector sizes that are tried.
-const SECTOR_SIZES: [u32; 2] = [512, 4096];
+pub(crate) const SECTOR_SIZES: [u32; 2] = [512, 4096];
 /// gptman decodes an entry from as many bytes as its own structure takes in memory, more than the 128 on disk.
 const DECODE_BUFFER: usize = 256;
 /// Attribute bit 2: legacy BIOS bootable.
-const LEGACY_BOOTABLE: u64 = 1 << 2;
+pub(crate) const LEGACY_BOOTABLE: u64 = 1 << 2;
 
 const _: () = assert!(size_of::<gptman::GPTPartitionEntry>() <= DECODE_BUFFER);
 
 /// What a search for a GPT found.
 pub(crate) enum Found {
-    /// A copy that can be trusted.
-    Table(Box<Table>),
+    /// A copy that can be trusted, and what it says.
+    Table(Box<(Table, Copy)>),
     /// Copies that cannot.
     Damaged { primary: Damage, backup: Damage },
     /// Not even a signature.
@@ -30,11 +30,15 @@ pub(crate) enum Found {
 }
 
 /// A header whose every field was checked, with its entries.
-struct Copy {
-    sector_size: u32,
-    offset: u64,
-    header: GptHeader,
-    entries: Vec<u8>,
+#[derive(Debug, Clone)]
+pub(crate) struct Copy {
+    pub sector_size: u32,
+    /// Byte offset of the header.
+    pub offset: u64,
+    pub header: GptHeader,
+    /// What `HeaderSize` counts beyond the fields that are known.
+    pub rest: Vec<u8>,
+    pub entries: Vec<u8>,
 }
 
 /// Looks at both places of a primary header, then at the backups. `announced`: the MBR says that there is a GPT;
@@ -54,7 +58,8 @@ pub(crate) fn find(device: &dyn ReadAt, announced: bool) -> Result<Found, Error>
     if let Some(copy) = good.pop() {
         let mut notes = Vec::new();
         compare_backup(device, &copy, &mut notes)?;
-        return table(device, &copy, notes).map(|table| Found::Table(Box::new(table)));
+        let table = table(device.len(), &copy, notes)?;
+        return Ok(Found::Table(Box::new((table, copy))));
     }
 
     // Where a signature is left at one of the two places, that is the size of a sector.
@@ -79,7 +84,8 @@ pub(crate) fn find(device: &dyn ReadAt, announced: bool) -> Result<Found, Error>
     match (backups.pop(), first_failure) {
         (Some((primary, copy)), _) => {
             let notes = vec![Note::BackupUsed { primary, backup: copy.offset }];
-            table(device, &copy, notes).map(|table| Found::Table(Box::new(table)))
+            let table = table(device.len(), &copy, notes)?;
+            Ok(Found::Table(Box::new((table, copy))))
         }
         (None, Some((primary, backup))) => Ok(Found::Damaged { primary, backup }),
         (None, None) => Ok(Found::Nothing),
@@ -123,7 +129,7 @@ fn find_backup(device: &dyn ReadAt, primary: &Damage, sector_size: u32) -> Resul
 }
 
 /// Everything that must hold before anything in a copy is believed. The outer result is the device's.
-fn check_copy(device: &dyn ReadAt, offset: u64, sector_size: u32) -> Result<Result<Copy, Damage>, Error> {
+pub(crate) fn check_copy(device: &dyn ReadAt, offset: u64, sector_size: u32) -> Result<Result<Copy, Damage>, Error> {
     let damage = |kind| Ok(Err(Damage { offset, kind }));
     let field =
         |name, found, wanted: String| Ok(Err(Damage { offset, kind: DamageKind::Field { name, found, wanted } }));
@@ -178,7 +184,8 @@ fn check_copy(device: &dyn ReadAt, offset: u64, sector_size: u32) -> Result<Resu
     if computed != stored {
         return damage(DamageKind::EntriesCrc { stored, computed });
     }
-    Ok(Ok(Copy { sector_size, offset, header, entries }))
+    let rest = sector[size_of::<GptHeader>()..header_size as usize].to_vec();
+    Ok(Ok(Copy { sector_size, offset, header, rest, entries }))
 }
 
 /// Tells what is odd about the backup of a good primary.
@@ -200,7 +207,8 @@ fn compare_backup(device: &dyn ReadAt, primary: &Copy, notes: &mut Vec<Note>) ->
     Ok(())
 }
 
-fn table(device: &dyn ReadAt, copy: &Copy, notes: Vec<Note>) -> Result<Table, Error> {
+/// What a copy says about a device of `device_len` bytes.
+pub(crate) fn table(device_len: u64, copy: &Copy, notes: Vec<Note>) -> Result<Table, Error> {
     let mut table = Table {
         scheme: Scheme::Gpt,
         sector_size: copy.sector_size,
@@ -230,7 +238,7 @@ fn table(device: &dyn ReadAt, copy: &Copy, notes: Vec<Note>) -> Result<Table, Er
         }
         let start = first_lba.saturating_mul(size);
         let len = (last_lba - first_lba).saturating_add(1).saturating_mul(size);
-        if !is_inside(start, len, device.len()) {
+        if !is_inside(start, len, device_len) {
             table.notes.push(Note::BeyondEnd { number, start, len });
             continue;
         }

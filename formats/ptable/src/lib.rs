@@ -14,6 +14,7 @@
 //! knows two entries of an EBR where Linux knows four. So bounds, checksums and the walk along the EBRs are ours.
 #![forbid(unsafe_code)]
 
+mod edit;
 mod error;
 mod filesystem;
 mod gpt;
@@ -21,13 +22,16 @@ mod mbr;
 mod note;
 mod raw;
 mod table;
+mod types;
 
+pub use edit::{ALIGNMENT, Deleted, EditError, Editor, NewPartition};
 pub use error::{Damage, DamageKind, Error};
 pub use filesystem::Filesystem;
 pub use gpt::MAX_ENTRIES;
 pub use mbr::{MAX_EBRS, MAX_LOGICAL};
 pub use note::Note;
 pub use table::{DiskId, Guid, Partition, Scheme, Table, TypeId};
+pub use types::{NoGuid, UnknownType};
 
 use nomount_block::ReadAt;
 use raw::{SECTOR, read_exact_vec};
@@ -43,6 +47,20 @@ use raw::{SECTOR, read_exact_vec};
 /// A protected GPT whose two copies are both damaged; logical partitions that loop or exceed [`MAX_LOGICAL`]; a
 /// device that can be read both as a table and as a filesystem, or as two tables; a failure of the device.
 pub fn read(device: &dyn ReadAt) -> Result<Option<Table>, Error> {
+    find(device).map(|found| found.map(|(table, _)| table))
+}
+
+/// Where a table was read from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// The copy of the GPT that is trusted.
+    Gpt(gpt::Copy),
+    /// Sector 0 and the chains that begin there.
+    Mbr,
+}
+
+/// The table of `device` and where it is.
+pub(crate) fn find(device: &dyn ReadAt) -> Result<Option<(Table, Source)>, Error> {
     if device.len() < SECTOR {
         return Ok(None);
     }
@@ -54,27 +72,28 @@ pub fn read(device: &dyn ReadAt) -> Result<Option<Table>, Error> {
     let stray = filesystem.is_some() && !mbr.as_ref().is_some_and(mbr::Sector::protects_sector_1);
 
     match gpt::find(device, protective && !stray)? {
-        gpt::Found::Table(table) if protective => {
-            let mut table = *table;
+        gpt::Found::Table(found) if protective => {
+            let (mut table, copy) = *found;
             if let Some(mbr) = &mbr {
                 mbr.protective_notes(&mut table.notes);
             }
-            return Ok(Some(table));
+            return Ok(Some((table, Source::Gpt(copy))));
         }
-        gpt::Found::Table(mut table) => {
+        gpt::Found::Table(found) => {
+            let (mut table, copy) = *found;
             if let Some(mbr) = mbr.filter(mbr::Sector::is_table) {
                 let mut other = match filesystem {
                     Some(filesystem) => return Err(Error::Ambiguous { filesystem, table: Scheme::Mbr }),
                     None => mbr::read(device, &mbr)?,
                 };
                 other.notes.push(Note::GptIgnored);
-                return Ok(Some(other));
+                return Ok(Some((other, Source::Mbr)));
             }
             if let Some(filesystem) = filesystem {
                 return Err(Error::Ambiguous { filesystem, table: Scheme::Gpt });
             }
             table.notes.push(Note::NoProtectiveMbr);
-            return Ok(Some(*table));
+            return Ok(Some((table, Source::Gpt(copy))));
         }
         gpt::Found::Damaged { primary, backup } if protective && !stray => {
             return Err(Error::GptDamaged { primary, backup });
@@ -86,6 +105,6 @@ pub fn read(device: &dyn ReadAt) -> Result<Option<Table>, Error> {
     match filesystem {
         Some(filesystem) if mbr.is_plausible(device.len()) => Err(Error::Ambiguous { filesystem, table: Scheme::Mbr }),
         Some(_) => Ok(None),
-        None => mbr::read(device, &mbr).map(Some),
+        None => Ok(Some((mbr::read(device, &mbr)?, Source::Mbr))),
     }
 }

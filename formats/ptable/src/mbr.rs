@@ -1,6 +1,6 @@
 //! The master boot record and the chain of extended boot records.
 
-use crate::raw::{SECTOR, is_inside, read_exact_vec};
+use crate::raw::{ACTIVE, BOOT_SIGNATURE, PROTECTIVE, SECTOR, is_inside, read_exact_vec};
 use crate::table::is_extended_type;
 use crate::{DiskId, Error, Note, Partition, Scheme, Table, TypeId};
 use nomount_block::ReadAt;
@@ -16,12 +16,8 @@ pub const MAX_EBRS: usize = 256;
 const ENTRIES_OFFSET: usize = 446;
 const ENTRY_SIZE: usize = 16;
 const SIGNATURE_OFFSET: usize = 510;
-const SIGNATURE: [u8; 2] = [0x55, 0xaa];
-/// Type of the entry that protects a GPT.
-const PROTECTIVE: u8 = 0xee;
-const ACTIVE: u8 = 0x80;
 /// Logical partitions are numbered from here.
-const FIRST_LOGICAL: u32 = 5;
+pub(crate) const FIRST_LOGICAL: u32 = 5;
 
 /// One entry of a boot record, in sectors.
 #[derive(Debug, Clone)]
@@ -53,7 +49,7 @@ impl Sector {
     }
 
     fn parse_at(sector: &[u8], offset: u64) -> Result<Option<Self>, Error> {
-        if sector[SIGNATURE_OFFSET..SIGNATURE_OFFSET + 2] != SIGNATURE {
+        if sector[SIGNATURE_OFFSET..SIGNATURE_OFFSET + 2] != BOOT_SIGNATURE {
             return Ok(None);
         }
         // mbrman refuses a record for one odd boot flag. Whether that matters is decided here, from the raw byte.
@@ -103,21 +99,46 @@ impl Sector {
             && ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0)
     }
 
+    /// First and last sector of each entry beside a protective one.
+    pub fn beside_protective(&self) -> Vec<(u64, u64)> {
+        if !self.is_protective() {
+            return Vec::new();
+        }
+        let others = self.used().filter(|entry| entry.sys != PROTECTIVE);
+        others.map(|entry| (entry.start.into(), u64::from(entry.start) + u64::from(entry.sectors) - 1)).collect()
+    }
+
     /// Tells what is odd about an MBR that protects a GPT.
     pub fn protective_notes(&self, notes: &mut Vec<Note>) {
         let protecting = self.entries.iter().filter(|entry| entry.sys == PROTECTIVE);
         if let Some(entry) = protecting.clone().find(|_| !self.protects_sector_1()) {
             notes.push(Note::ProtectiveStart { lba: entry.start });
         }
-        let others = self.used().filter(|entry| entry.sys != PROTECTIVE).count();
-        if others > 0 {
-            notes.push(Note::HybridMbr { entries: others });
+        let others = self.beside_protective();
+        if !others.is_empty() {
+            notes.push(Note::HybridMbr { entries: others.len() });
         }
     }
 }
 
+/// An extended boot record on the way along the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ChainRecord {
+    /// Its sector.
+    pub lba: u64,
+    /// Index and partition number of each entry that counts, whether it fits the device or not.
+    pub data: Vec<(usize, u32)>,
+    /// Index of the entry that leads to the next record.
+    pub link: Option<usize>,
+}
+
 /// The table of an MBR that [`Sector::is_table`].
 pub(crate) fn read(device: &dyn ReadAt, mbr: &Sector) -> Result<Table, Error> {
+    read_chain(device, mbr).map(|(table, _)| table)
+}
+
+/// The same, with the records of the logical partitions in the order of the chain.
+pub(crate) fn read_chain(device: &dyn ReadAt, mbr: &Sector) -> Result<(Table, Vec<ChainRecord>), Error> {
     let table = Table {
         scheme: Scheme::Mbr,
         sector_size: SECTOR as u32,
@@ -125,7 +146,14 @@ pub(crate) fn read(device: &dyn ReadAt, mbr: &Sector) -> Result<Table, Error> {
         partitions: Vec::new(),
         notes: Vec::new(),
     };
-    let mut reader = Reader { device, signature: mbr.signature, table, next: FIRST_LOGICAL, visited: HashSet::new() };
+    let mut reader = Reader {
+        device,
+        signature: mbr.signature,
+        table,
+        next: FIRST_LOGICAL,
+        visited: HashSet::new(),
+        chain: Vec::new(),
+    };
     for (index, entry) in mbr.entries.iter().enumerate() {
         if entry.sectors == 0 {
             continue;
@@ -142,7 +170,7 @@ pub(crate) fn read(device: &dyn ReadAt, mbr: &Sector) -> Result<Table, Error> {
     }
     reader.table.partitions.sort_by_key(|partition| partition.number);
     reader.table.note_overlaps();
-    Ok(reader.table)
+    Ok((reader.table, reader.chain))
 }
 
 fn entry_offset(record: u64, index: usize) -> u64 {
@@ -166,6 +194,7 @@ struct Reader<'a> {
     next: u32,
     /// Sectors of the extended boot records seen, over all extended partitions.
     visited: HashSet<u64>,
+    chain: Vec<ChainRecord>,
 }
 
 impl Reader<'_> {
@@ -219,6 +248,7 @@ impl Reader<'_> {
                 }
                 return Ok(());
             };
+            let mut data = Vec::new();
             for (index, entry) in record.entries.iter().enumerate() {
                 if entry.sectors == 0 || entry.is_extended() {
                     continue;
@@ -234,15 +264,17 @@ impl Reader<'_> {
                     return Err(Error::TooManyLogical { limit: MAX_LOGICAL });
                 }
                 self.next += 1;
+                data.push((index, number));
                 if start < first || start + len > end {
                     self.table.notes.push(Note::OutsideExtended { number, extended: extended_number });
                 }
                 let entry_offset = entry_offset(offset, index);
                 self.add(entry, &Place { number, base: this, entry_offset, logical: true });
             }
-            let Some(link) = record.entries.iter().find(|entry| entry.sectors > 0 && entry.is_extended()) else {
-                return Ok(());
-            };
+            let link = record.entries.iter().position(|entry| entry.sectors > 0 && entry.is_extended());
+            self.chain.push(ChainRecord { lba: this, data, link });
+            let Some(link) = link else { return Ok(()) };
+            let link = &record.entries[link];
             this = first + u64::from(link.start);
             this_len = u64::from(link.sectors);
         }
