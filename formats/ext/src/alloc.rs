@@ -77,7 +77,7 @@ impl<D: ReadAt> Filesystem<D> {
 }
 
 impl<D: WriteAt> Filesystem<D> {
-    fn count_free_blocks(&mut self, change: i64) {
+    pub(crate) fn count_free_blocks(&mut self, change: i64) {
         let count = self.free_blocks_count().saturating_add_signed(change);
         self.state.sb.s_free_blocks_count_lo.set(count as u32);
         if self.geo.features.incompat(incompat::BIT64) {

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::features::{compat, incompat, ro_compat};
 use crate::fs::{Filesystem, Options};
-use crate::geometry::{GroupNr, STATE_ERROR, STATE_VALID, SUPERBLOCK_LEN, superblock_checksum};
+use crate::geometry::{Geometry, GroupNr, STATE_ERROR, STATE_VALID, SUPERBLOCK_LEN, superblock_checksum};
 use crate::journal::Journal;
 use crate::raw::Superblock;
 use crate::staged::{Staged, Transaction};
@@ -149,9 +149,10 @@ impl<D: WriteAt> Filesystem<D> {
             journaled: self.journal.is_some(),
             transactions: transactions.len(),
         };
+        let before = self.shape_before(&old_sb);
         match self.journal.clone() {
-            Some(journal) => self.commit_journaled(journal, &old_sb, &transactions)?,
-            None => self.commit_plain(&old_sb, &transactions)?,
+            Some(journal) => self.commit_journaled(journal, &old_sb, before.as_ref(), &transactions)?,
+            None => self.commit_plain(&old_sb, before.as_ref(), &transactions)?,
         }
         self.release_mmp()?;
         self.settle();
@@ -170,6 +171,9 @@ impl<D: WriteAt> Filesystem<D> {
     ///    is read before the replay and must fit the descriptors; it still says that recovery is needed.
     /// 5. The log marked empty: all of it is at home.
     /// 6. The superblock without the flag.
+    /// 7. Where the filesystem grew: the copies of superblock and descriptors that the old state has. Those in groups
+    ///    that are new belong to 2. Nothing reads copies as long as the first ones are there, so they need no protection;
+    ///    where a crash leaves old ones, `e2fsck -p` writes them again.
     ///
     /// The superblock is read before any replay, so the two writes of it alone (1 and 6) must not tear within its
     /// 1024 bytes: nothing else is pending then, and either state of the flag is right.
@@ -179,6 +183,7 @@ impl<D: WriteAt> Filesystem<D> {
         &mut self,
         mut journal: Journal,
         old_sb: &Superblock,
+        before: Option<&Geometry>,
         transactions: &[Transaction],
     ) -> Result<()> {
         // A change that does not fit the log fails before anything is written.
@@ -191,6 +196,9 @@ impl<D: WriteAt> Filesystem<D> {
 
         self.write_superblock(old_sb, true)?;
         self.device.barrier()?;
+        if let Some(before) = before {
+            self.write_new_copies(before)?;
+        }
         for transaction in transactions {
             journal = self.write_transaction(journal, transaction)?;
         }
@@ -198,7 +206,7 @@ impl<D: WriteAt> Filesystem<D> {
         self.write_superblock(&new_sb, false)?;
         self.device.barrier()?;
         self.journal = Some(journal);
-        Ok(())
+        self.finish_copies(before)
     }
 
     /// Steps 2 to 5 of [`Self::commit_journaled`]. Returns the journal as it is afterwards.
@@ -238,10 +246,18 @@ impl<D: WriteAt> Filesystem<D> {
     /// Without a journal there is no commit point of the filesystem's own: what calls this must protect the writes
     /// between the first barrier and the last (a redo file, a container that switches at once). The flag that says
     /// "clean" is down meanwhile, so that software that knows nothing of that checks the filesystem first.
-    fn commit_plain(&mut self, old_sb: &Superblock, transactions: &[Transaction]) -> Result<()> {
+    fn commit_plain(
+        &mut self,
+        old_sb: &Superblock,
+        before: Option<&Geometry>,
+        transactions: &[Transaction],
+    ) -> Result<()> {
         let size = u64::from(self.geo.block_size);
         self.commit_failed = true;
         self.take_mmp()?;
+        if let Some(before) = before {
+            self.write_new_copies(before)?;
+        }
         let blocks = || transactions.iter().flat_map(|transaction| &transaction.blocks);
         for (block, change) in blocks().filter(|(_, change)| !change.protected) {
             self.device.write_fresh(block * size, &change.bytes)?;
@@ -258,6 +274,15 @@ impl<D: WriteAt> Filesystem<D> {
         let new_sb = self.state.sb.clone();
         self.write_superblock(&new_sb, false)?;
         self.device.barrier()?;
+        self.finish_copies(before)
+    }
+
+    /// Brings the copies of superblock and descriptors up to date, where the shape changed.
+    fn finish_copies(&mut self, before: Option<&Geometry>) -> Result<()> {
+        if let Some(before) = before {
+            self.write_old_copies(before)?;
+            self.device.barrier()?;
+        }
         Ok(())
     }
 
@@ -295,6 +320,7 @@ impl<D: WriteAt> Filesystem<D> {
     /// What was new is the committed state now.
     fn settle(&mut self) {
         self.commit_failed = false;
+        self.state.end_before = self.geo.blocks_count;
         self.state.staged = Staged::default();
         self.savepoints.clear();
         self.full_groups.clear();

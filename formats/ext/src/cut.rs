@@ -52,6 +52,9 @@ impl<'a> Metadata<'a> {
 impl<D: WriteAt> Filesystem<D> {
     /// Whether the state before the open transaction reads a block. What it does not read may be written at any time.
     fn is_read_before(&self, block: BlockNr, metadata: &Metadata<'_>) -> bool {
+        if block >= self.state.end_before {
+            return false;
+        }
         match metadata.find(block) {
             Some((_, Part::BlockBitmap, state)) => return state.committed_flags & BLOCK_UNINIT == 0,
             Some((_, Part::InodeBitmap, state)) => return state.committed_flags & INODE_UNINIT == 0,
@@ -77,21 +80,26 @@ impl<D: WriteAt> Filesystem<D> {
             let protected = self.is_read_before(block, &metadata);
             (block, Change { bytes: Arc::clone(bytes), protected })
         });
-        Transaction { sb: self.state.sb.clone(), blocks: blocks.collect() }
+        let (sb, end_before) = (self.state.sb.clone(), self.state.end_before);
+        Transaction { sb, end_before, blocks: blocks.collect() }
     }
 
     /// Blocks of one transaction besides the superblock; everything, where no log bounds it.
-    fn most_protected(&self) -> usize {
+    pub(crate) fn most_protected(&self) -> usize {
         let capacity = self.journal.as_ref().map(|journal| journal.capacity(self.block_size()));
         capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(1))
     }
 
     /// Ends the open transaction where it has filled its part of the log. Called between operations only.
     pub(crate) fn cut_if_large(&mut self) -> Result<()> {
+        self.cut_beyond(self.most_protected() / CUT_PART)
+    }
+
+    /// Ends the open transaction where it has so many blocks that need protection. Called between operations only.
+    pub(crate) fn cut_beyond(&mut self, limit: usize) -> Result<()> {
         if self.journal.is_none() {
             return Ok(());
         }
-        let limit = self.most_protected() / CUT_PART;
         if self.state.staged.protected_at_most() < limit {
             return Ok(());
         }
@@ -104,6 +112,7 @@ impl<D: WriteAt> Filesystem<D> {
             return Ok(());
         }
         self.state.staged.cut(transaction);
+        self.state.end_before = self.geo.blocks_count;
         let numbers: Vec<_> = self.state.groups.keys().copied().collect();
         for number in numbers {
             let state = self.state.groups.get_mut(&number).expect("just listed");

@@ -99,6 +99,17 @@ pub enum Error {
         /// Blocks of the log.
         available: u64,
     },
+    /// The filesystem is larger than it should become, and does not shrink.
+    #[error("the filesystem has {blocks} blocks and cannot shrink to {wanted}")]
+    CannotShrink {
+        /// Blocks that it has.
+        blocks: u64,
+        /// Blocks wanted.
+        wanted: u64,
+    },
+    /// This filesystem is not grown here, though another tool may be able to: the text names what stands against it.
+    #[error("the filesystem cannot be grown: {0}")]
+    CannotGrow(String),
     /// An operation failed halfway before; its remains must be rolled back first.
     #[error("an earlier change failed halfway and was not rolled back")]
     HalfDone,

@@ -1,7 +1,7 @@
 //! An open filesystem: its device, its shape, and the changes that are not committed yet.
 
 use crate::error::{Error, Result, corrupt};
-use crate::features::{Features, compat, incompat};
+use crate::features::{compat, incompat};
 use crate::geometry::{BlockNr, Geometry, GroupNr, SUPERBLOCK_LEN, SUPERBLOCK_OFFSET};
 use crate::group::GroupState;
 use crate::journal::{Journal, LogCopy};
@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub groups: RedBlackTreeMapSync<GroupNr, GroupState>,
     pub new_inodes: u32,
     pub ledger: Ledger,
+    /// Where the filesystem ends in the state before the open transaction, which reads nothing from here on.
+    pub end_before: BlockNr,
 }
 
 /// An ext2, ext3 or ext4 filesystem on a device.
@@ -94,6 +96,7 @@ impl<D: ReadAt> Filesystem<D> {
             groups: RedBlackTreeMapSync::default(),
             new_inodes: 0,
             ledger: Ledger::default(),
+            end_before: geo.blocks_count,
         };
         Ok(Self {
             device,
@@ -151,6 +154,7 @@ impl<D: ReadAt> Filesystem<D> {
         {
             return Err(corrupt("journal", "its copy of the superblock has another shape"));
         }
+        self.state.end_before = geo.blocks_count;
         self.geo = geo;
         self.state.sb = sb;
         Ok(())
@@ -281,12 +285,23 @@ impl<D: ReadAt> Filesystem<D> {
     pub fn rollback(&mut self, savepoint: usize) {
         if savepoint < self.savepoints.len() {
             self.savepoints.truncate(savepoint + 1);
-            self.state = self.savepoints.pop().expect("just truncated to at least one");
-            self.geo.features = Features::of(&self.state.sb);
+            let state = self.savepoints.pop().expect("just truncated to at least one");
+            self.return_to(state);
             self.half_done = false;
-            self.full_groups.clear();
             self.own_tails.clear();
         }
+    }
+
+    /// Goes back to an earlier state; the shape goes with it.
+    pub(crate) fn return_to(&mut self, state: State) {
+        self.state = state;
+        let end = self.geo.blocks_count;
+        self.geo.follow(&self.state.sb);
+        if self.geo.blocks_count != end {
+            // What was written behind the end is nobody's.
+            self.clear_cache();
+        }
+        self.full_groups.clear();
     }
 }
 

@@ -95,6 +95,13 @@ pub(crate) fn is_backup_group(features: &Features, backup_bgs: [u32; 2], group: 
     group == 1 || power_of(3) || power_of(5) || power_of(7)
 }
 
+/// Blocks in the filesystem, as a superblock counts them.
+fn blocks_count(sb: &Superblock) -> u64 {
+    let bit64 = Features::of(sb).incompat(incompat::BIT64);
+    let hi = if bit64 { u64::from(sb.s_blocks_count_hi.get()) << 32 } else { 0 };
+    hi | u64::from(sb.s_blocks_count_lo.get())
+}
+
 impl Geometry {
     /// Checks a superblock against itself and a device of `device_len` bytes.
     pub(crate) fn check(sb: &Superblock, device_len: u64) -> Result<Self> {
@@ -160,8 +167,7 @@ impl Geometry {
         if bit64 && (!desc_size.is_power_of_two() || desc_size < 64 || u32::from(desc_size) > block_size.min(1024)) {
             return bad("s_desc_size", desc_size.into(), "a power of two from 64 to 1024");
         }
-        let hi = if bit64 { u64::from(sb.s_blocks_count_hi.get()) << 32 } else { 0 };
-        let blocks_count = hi | u64::from(sb.s_blocks_count_lo.get());
+        let blocks_count = blocks_count(sb);
         let device_blocks = device_len / u64::from(block_size);
         if blocks_count > device_blocks {
             let wanted = format!("at most {device_blocks}, which is where the device ends");
@@ -215,6 +221,23 @@ impl Geometry {
             return bad("s_first_meta_bg", geometry.first_meta_bg.into(), "at most the number of descriptor blocks");
         }
         Ok(geometry)
+    }
+
+    /// Takes over what a change of the same filesystem changes in its superblock: features, and what growing does.
+    pub(crate) fn follow(&mut self, sb: &Superblock) {
+        self.features = Features::of(sb);
+        self.blocks_count = blocks_count(sb);
+        let data_blocks = self.blocks_count - self.first_data_block;
+        self.groups = data_blocks.div_ceil(u64::from(self.blocks_per_group)) as u32;
+        self.inodes_count = sb.s_inodes_count.get();
+        self.first_meta_bg = sb.s_first_meta_bg.get();
+        self.reserved_gdt_blocks = u32::from(sb.s_reserved_gdt_blocks.get());
+        self.backup_bgs = [sb.s_backup_bgs[0].get(), sb.s_backup_bgs[1].get()];
+    }
+
+    /// Blocks of descriptors that lie behind each copy of the superblock, and not with the groups they describe.
+    pub(crate) fn plain_desc_blocks(&self) -> u32 {
+        if self.features.incompat(incompat::META_BG) { self.first_meta_bg } else { self.desc_blocks() }
     }
 
     /// Whether metadata carries CRC-32C checksums.

@@ -8,6 +8,7 @@ use crate::geometry::{BlockNr, Geometry, GroupNr};
 use crate::raw::GroupDesc;
 use nomount_block::ReadAt;
 use std::sync::Arc;
+use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Flexible groups larger than this are not searched for neighbours' metadata: mke2fs makes 16 groups.
@@ -42,6 +43,15 @@ impl Bits {
     fn new(bytes: Vec<u8>) -> Self {
         let bytes = Arc::new(bytes);
         Self { committed: Arc::clone(&bytes), current: Arc::clone(&bytes), held: bytes }
+    }
+
+    /// Makes bits that stood for nothing, and were set, stand for free clusters of a group that became longer. The state
+    /// before has none there.
+    pub fn open(&mut self, indexes: std::ops::Range<u32>) {
+        for bits in [&mut self.current, &mut self.held] {
+            let bits: &mut Vec<u8> = Arc::make_mut(bits);
+            indexes.clone().for_each(|index| set_bit(bits, index, false));
+        }
     }
 
     /// Takes `len` bits from `index` on, which are free.
@@ -526,4 +536,16 @@ pub(crate) fn pad(bytes: &mut [u8], used: u32) {
     for index in used..bytes.len() as u32 * 8 {
         set_bit(bytes, index, true);
     }
+}
+
+/// Puts a number into its two halves.
+pub(crate) fn split16(value: u32, lo: &mut U16, hi: &mut U16) {
+    lo.set(value as u16);
+    hi.set((value >> 16) as u16);
+}
+
+/// Puts a number into its two halves.
+pub(crate) fn split32(value: u64, lo: &mut U32, hi: &mut U32) {
+    lo.set(value as u32);
+    hi.set((value >> 32) as u32);
 }

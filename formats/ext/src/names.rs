@@ -27,7 +27,7 @@ const ENCRYPT: (u32, &str) = (flags::ENCRYPT, "is an encrypted directory: a new 
 const CASEFOLD: (u32, &str) = (flags::CASEFOLD, "is a case-folded directory, whose hash is not known here");
 
 impl<D: ReadAt> Filesystem<D> {
-    fn refuse_reading_only(&self) -> Result<()> {
+    pub(crate) fn refuse_reading_only(&self) -> Result<()> {
         if self.writable { Ok(()) } else { Err(Error::ReadOnly("it was opened for reading".into())) }
     }
 

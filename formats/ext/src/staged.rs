@@ -21,6 +21,8 @@ pub(crate) struct Change {
 pub(crate) struct Transaction {
     /// The superblock after it.
     pub sb: Superblock,
+    /// Where the filesystem ends before it.
+    pub end_before: BlockNr,
     pub blocks: BTreeMap<BlockNr, Change>,
 }
 
@@ -34,11 +36,15 @@ impl Transaction {
     fn followed_by(&self, next: &Self) -> Self {
         let mut blocks = self.blocks.clone();
         for (block, change) in &next.blocks {
-            // What this one writes in place the state before does not read, whatever the state between does.
-            let protected = blocks.get(block).map_or(change.protected, |change| change.protected);
+            // What this one writes in place, or adds to the end, the state before does not read, whatever the state
+            // between does.
+            let protected = match blocks.get(block) {
+                Some(change) => change.protected,
+                None => change.protected && *block < self.end_before,
+            };
             blocks.insert(*block, Change { bytes: Arc::clone(&change.bytes), protected });
         }
-        Self { sb: next.sb.clone(), blocks }
+        Self { sb: next.sb.clone(), end_before: self.end_before, blocks }
     }
 
     /// As few transactions as have at most `most` protected blocks each, where the given ones have.
@@ -140,7 +146,15 @@ mod tests {
     fn transaction(blocks: &[(BlockNr, u8, bool)]) -> Transaction {
         let change = |byte, protected| Change { bytes: Arc::new(vec![byte]), protected };
         let blocks = blocks.iter().map(|(block, byte, protected)| (*block, change(*byte, *protected))).collect();
-        Transaction { sb: Superblock::new_zeroed(), blocks }
+        Transaction { sb: Superblock::new_zeroed(), end_before: 5, blocks }
+    }
+
+    #[test]
+    fn what_a_filesystem_grew_by_needs_no_protection_from_the_state_before() {
+        let grown = Transaction { end_before: 100, ..transaction(&[(9, 2, true), (4, 2, true)]) };
+        let merged = Transaction::merged([transaction(&[(1, 1, true)]), grown], 2);
+        assert_eq!((merged.len(), merged[0].end_before), (1, 5));
+        assert!(merged[0].blocks[&4].protected && !merged[0].blocks[&9].protected);
     }
 
     #[test]

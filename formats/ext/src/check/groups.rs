@@ -180,44 +180,67 @@ impl<D: ReadAt> Checker<'_, D> {
 
     /// The copies of descriptors: where they place metadata. Their counts and flags are not kept up to date.
     pub(super) fn check_backups(&mut self) -> Result<()> {
+        if self.fs.state.end_before != self.geo.blocks_count {
+            // They follow with the commit.
+            return Ok(());
+        }
         let with_copy = (1..self.geo.groups).filter(|group| self.geo.has_super(*group));
         let some: Vec<GroupNr> = with_copy.take(MAX_COPIES as usize).collect();
         for number in some {
             self.check_superblock_copy(number)?;
-            // With meta_bg they are elsewhere.
-            if !self.geo.features.incompat(incompat::META_BG) {
-                self.check_descriptor_copy(number)?;
+            let meta_bg = self.geo.features.incompat(incompat::META_BG);
+            if !meta_bg || number / self.geo.desc_per_block() < self.geo.first_meta_bg {
+                let first = self.geo.group_start(number) + 1;
+                for index in 0..self.geo.plain_desc_blocks() {
+                    if !self.check_descriptor_copy(number, index, first + u64::from(index))? {
+                        break;
+                    }
+                }
+            }
+        }
+        self.check_spread_copies()
+    }
+
+    /// With meta_bg, copies in the second and the last of the groups that a block describes.
+    fn check_spread_copies(&mut self) -> Result<()> {
+        if !self.geo.features.incompat(incompat::META_BG) {
+            return Ok(());
+        }
+        let per_block = self.geo.desc_per_block();
+        for index in (self.geo.first_meta_bg..self.geo.desc_blocks()).take(MAX_COPIES as usize) {
+            for at in [1, per_block - 1].into_iter().filter(|at| (1..per_block).contains(at)) {
+                let number = index * per_block + at;
+                if number < self.geo.groups {
+                    let block = self.geo.group_start(number) + u64::from(self.geo.has_super(number));
+                    self.check_descriptor_copy(number, index, block)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn check_descriptor_copy(&mut self, number: GroupNr) -> Result<()> {
-        let first = self.geo.group_start(number) + 1;
-        let size = usize::from(self.geo.desc_size);
-        for index in 0..self.geo.desc_blocks() {
-            let block = first + u64::from(index);
-            if !self.geo.contains(block, 1) {
-                break;
-            }
-            let bytes = self.fs.read_block(block)?;
-            let group = index * self.geo.desc_per_block();
-            for (group, bytes) in (group..self.geo.groups).zip(bytes.chunks_exact(size)) {
-                let copy = Group::parse(group, bytes);
-                let view = &self.groups[group as usize];
-                let (found, wanted) = (
-                    (copy.block_bitmap, copy.inode_bitmap, copy.inode_table),
-                    (view.block_bitmap, view.inode_bitmap, view.inode_table),
-                );
-                if found != wanted {
-                    let place = format!("copy of the descriptors in group {number}");
-                    let found = format!("bitmaps and table of group {group} are at {found:?}");
-                    self.warn("NM_BACKUP_DESCRIPTOR", place, found, format!("{wanted:?}"));
-                    return Ok(());
-                }
+    /// Compares the copy of one block of descriptors, in group `number`. Gives whether it is alike.
+    fn check_descriptor_copy(&mut self, number: GroupNr, index: u32, block: BlockNr) -> Result<bool> {
+        if !self.geo.contains(block, 1) {
+            return Ok(false);
+        }
+        let bytes = self.fs.read_block(block)?;
+        let first = index * self.geo.desc_per_block();
+        for (group, bytes) in (first..self.geo.groups).zip(bytes.chunks_exact(usize::from(self.geo.desc_size))) {
+            let copy = Group::parse(group, bytes);
+            let view = &self.groups[group as usize];
+            let (found, wanted) = (
+                (copy.block_bitmap, copy.inode_bitmap, copy.inode_table),
+                (view.block_bitmap, view.inode_bitmap, view.inode_table),
+            );
+            if found != wanted {
+                let place = format!("copy of the descriptors in group {number}");
+                let found = format!("bitmaps and table of group {group} are at {found:?}");
+                self.warn("NM_BACKUP_DESCRIPTOR", place, found, format!("{wanted:?}"));
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Blocks after the descriptors that a growing filesystem puts more of them into.

@@ -5,7 +5,9 @@ use super::write::Writer;
 use crate::error::Result;
 use crate::features::incompat;
 use crate::geometry::{Geometry, GroupNr};
-use crate::group::{BLOCK_UNINIT, INODE_UNINIT, INODE_ZEROED, bitmap_checksum, desc_checksum, pad, set_bit};
+use crate::group::{
+    BLOCK_UNINIT, INODE_UNINIT, INODE_ZEROED, bitmap_checksum, desc_checksum, pad, set_bit, split16, split32,
+};
 use crate::inode::ROOT_INO;
 use crate::raw::GroupDesc;
 use nomount_block::WriteAt;
@@ -118,17 +120,4 @@ impl Group {
         pad(&mut bits, len.div_ceil(build.ratio()) as u32);
         bits
     }
-}
-
-type U16 = zerocopy::little_endian::U16;
-type U32 = zerocopy::little_endian::U32;
-
-fn split16(value: u32, lo: &mut U16, hi: &mut U16) {
-    lo.set(value as u16);
-    hi.set((value >> 16) as u16);
-}
-
-fn split32(value: u64, lo: &mut U32, hi: &mut U32) {
-    lo.set(value as u32);
-    hi.set((value >> 32) as u32);
 }

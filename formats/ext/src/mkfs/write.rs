@@ -6,6 +6,7 @@ use super::superblock;
 use super::tables::superblock_block;
 use crate::error::Result;
 use crate::geometry::{BlockNr, SUPERBLOCK_LEN, SUPERBLOCK_OFFSET};
+use crate::zero::make_zero;
 use nomount_block::{ExtentKind, ReadAt, WriteAt};
 use zerocopy::IntoBytes;
 
@@ -73,21 +74,6 @@ fn is_zero(device: &impl ReadAt, end: u64) -> Result<bool> {
         at += extent.len;
     }
     Ok(true)
-}
-
-/// Makes bytes zero, where the device does not say that they are.
-fn make_zero(device: &mut impl WriteAt, offset: u64, len: u64) -> Result<()> {
-    let end = (offset + len).min(device.len());
-    let mut at = offset;
-    while at < end {
-        let extent = device.extent_at(at)?;
-        let here = extent.len.min(end - at);
-        if extent.kind != ExtentKind::Zero {
-            device.discard(at, here)?;
-        }
-        at += here;
-    }
-    Ok(())
 }
 
 impl Build<'_> {

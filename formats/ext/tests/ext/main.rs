@@ -13,6 +13,7 @@ mod crash_matrix;
 mod extents;
 mod faults;
 mod geometry;
+mod grow;
 mod htree;
 mod import;
 mod inline;
