@@ -139,6 +139,13 @@ impl Error {
         &self.message
     }
 
+    /// The message with its causes, without place and hint.
+    pub fn chain(&self) -> String {
+        let first = std::error::Error::source(self);
+        let causes = std::iter::successors(first, |cause| cause.source()).map(ToString::to_string);
+        [self.message.clone()].into_iter().chain(causes).collect::<Vec<_>>().join(": ")
+    }
+
     /// What the user can do about it.
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
@@ -184,7 +191,7 @@ impl From<nomount_ext::Error> for Error {
                 return Self::from(device);
             }
             Ext::Corrupt(_) | Ext::NotExt { .. } => ErrorKind::Corrupt,
-            Ext::Unsupported(_) | Ext::ReadOnly(_) => ErrorKind::Unsupported,
+            Ext::Unsupported(_) | Ext::ReadOnly(_) | Ext::CannotGrow(_) => ErrorKind::Unsupported,
             Ext::Busy(_) => ErrorKind::Busy,
             Ext::NotFound => ErrorKind::NotFound,
             Ext::Exists => ErrorKind::Exists,
@@ -208,6 +215,25 @@ impl From<nomount_ptable::Error> for Error {
             error => Self::new(ErrorKind::Corrupt, error.to_string())
                 .hint("name the place yourself: --partition none takes the whole device as a filesystem"),
         }
+    }
+}
+
+impl From<nomount_ptable::EditError> for Error {
+    fn from(error: nomount_ptable::EditError) -> Self {
+        use nomount_ptable::EditError as Edit;
+        let kind = match error {
+            Edit::Read(error) => return Self::from(error),
+            Edit::Device(error) => return Self::from(error),
+            Edit::NotFound { .. } => ErrorKind::NotFound,
+            Edit::NumberTaken { .. } => ErrorKind::Exists,
+            Edit::NoFreeNumber { .. } | Edit::NoSpace { .. } | Edit::DeviceTooShort { .. } => ErrorKind::NoSpace,
+            Edit::Beyond32Bits { .. } => ErrorKind::Limit,
+            Edit::BrokenChain | Edit::EntriesMisplaced { .. } => ErrorKind::Corrupt,
+            Edit::Hybrid { .. } | Edit::Sector0 | Edit::HoldsLogical { .. } => ErrorKind::Refused,
+            Edit::SecondExtended { .. } => ErrorKind::Unsupported,
+            _ => ErrorKind::Usage,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

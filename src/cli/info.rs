@@ -1,7 +1,7 @@
 //! `nomount info`.
 
 use super::target::{ImageArgs, Target};
-use super::{exit, ui};
+use super::{bytes, exit, ui};
 use nomount::disk::{Choice, Layout, Volume};
 use nomount::image::Image;
 use nomount::ops::guest::{GuestInfo, RootVerdict, describe, looks_like_root};
@@ -81,24 +81,13 @@ fn uuid(bytes: &[u8; 16]) -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-/// `4.0 GiB`, as people read sizes.
-fn human(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let power = (63 - bytes.leading_zeros()) / 10;
-    let tenths = (u128::from(bytes) * 10) >> (10 * power);
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power as usize - 1])
-}
-
 fn as_text(image: &Image, layout: &Layout, found: &[Found]) -> Vec<String> {
     let size = image.device.len();
     let mut lines = vec![
         format!("image: {}", image.path.display()),
         format!("format: {}", image.format.name()),
-        format!("virtual size: {} ({size} bytes)", human(size)),
-        format!("on the host: {}", human(image.host_bytes)),
+        format!("virtual size: {} ({size} bytes)", bytes::human(size)),
+        format!("on the host: {}", bytes::human(image.host_bytes)),
     ];
     if let Some(info) = &image.qcow2 {
         let compat = if info.version == 2 { "0.10" } else { "1.1" };
@@ -136,7 +125,7 @@ fn volume_text(found: &Found, lines: &mut Vec<String>) {
         }
         None => "whole device".to_owned(),
     };
-    lines.push(format!("{name}: {}, {} at byte {}", volume.content, human(volume.len), volume.start));
+    lines.push(format!("{name}: {}, {} at byte {}", volume.content, bytes::human(volume.len), volume.start));
     match &found.filesystem {
         None => {}
         Some(Err(error)) => lines.push(format!("    cannot be opened: {}", error.message())),
@@ -233,16 +222,4 @@ fn volume_json(found: &Found) -> Value {
         }),
         "guest": found.guest,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_as_people_read_them() {
-        for (bytes, text) in [(0, "0 B"), (1536, "1.5 KiB"), (4 << 30, "4.0 GiB"), (u64::MAX, "15.9 EiB")] {
-            assert_eq!(human(bytes), text);
-        }
-    }
 }

@@ -78,7 +78,7 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     if name.is_empty() { Err("the name is empty".to_owned()) } else { Ok((name.to_owned(), value.to_owned())) }
 }
 
-fn parse_verify(text: &str) -> Result<Verify, String> {
+pub(super) fn parse_verify(text: &str) -> Result<Verify, String> {
     match text {
         "auto" => Ok(Verify::Auto),
         "always" => Ok(Verify::Always),

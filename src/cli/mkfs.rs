@@ -2,7 +2,7 @@
 
 use super::password::random_bytes;
 use super::target::{ImageArgs, Target, now};
-use super::{exit, ui};
+use super::{bytes, exit, ui};
 use nomount::ops::mkfs::{From, MkfsReport, MkfsRequest, mkfs};
 use nomount::ops::populate::{Fill, TarStream};
 use nomount::{Error, ErrorKind, Result};
@@ -137,25 +137,11 @@ fn parse_owner(text: &str) -> Result<Owner, String> {
 
 fn parse_journal(text: &str) -> Result<u64, String> {
     let size = text.strip_prefix("size=").ok_or("size=MEGABYTES is needed")?;
-    parse_size(size, 1 << 20)
+    bytes::parse(size, 1 << 20)
 }
 
 fn parse_u32(text: &str) -> Result<u32, String> {
-    u32::try_from(parse_size(text, 1)?).map_err(|_| format!("{text} is too large"))
-}
-
-/// A number of bytes: with a suffix, or in units of `unit`.
-fn parse_size(text: &str, unit: u64) -> Result<u64, String> {
-    let (digits, unit) = match text.as_bytes().last() {
-        Some(b's' | b'S') => (&text[..text.len() - 1], 512),
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
-        Some(b'g' | b'G') => (&text[..text.len() - 1], 1 << 30),
-        Some(b't' | b'T') => (&text[..text.len() - 1], 1 << 40),
-        _ => (text, unit),
-    };
-    let number: u64 = digits.parse().map_err(|_| format!("{text:?}: a size such as 512M or 4G is needed"))?;
-    number.checked_mul(unit).filter(|size| *size <= i64::MAX as u64).ok_or_else(|| format!("{text} is too large"))
+    u32::try_from(bytes::parse(text, 1)?).map_err(|_| format!("{text} is too large"))
 }
 
 fn usage(text: impl Into<String>) -> Error {
@@ -170,7 +156,7 @@ fn extend(options: &mut MkfsOptions, list: &[String], unit: u64) -> Result<bool>
         let needed = || value.ok_or_else(|| usage(format!("-E {key} needs a value")));
         let wrong = |error: String| usage(format!("-E {key}: {error}"));
         match key {
-            "resize" => options.resize_limit = Some(parse_size(needed()?, unit).map_err(wrong)?),
+            "resize" => options.resize_limit = Some(bytes::parse(needed()?, unit).map_err(wrong)?),
             "hash_seed" => options.hash_seed = parse_uuid(needed()?).map_err(wrong)?,
             "root_owner" => options.root_owner = parse_owner(needed()?).map_err(wrong)?,
             "root_perms" => {
@@ -268,7 +254,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let request = MkfsRequest {
         image: nomount::image::ImageOptions { sync: !args.no_sync, ..args.open.image_options() },
         partition: args.open.choice(&target)?,
-        size: args.size.as_deref().map(|text| parse_size(text, unit)).transpose().map_err(usage)?,
+        size: args.size.as_deref().map(|text| bytes::parse(text, unit)).transpose().map_err(usage)?,
         options,
         discard,
         force: args.force,
@@ -344,11 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_identities() {
-        assert_eq!(parse_size("4G", 1024), Ok(4 << 30));
-        assert_eq!(parse_size("100", 4096), Ok(409_600));
-        assert_eq!(parse_size("8s", 1), Ok(4096));
-        assert!(parse_size("4X", 1).is_err() && parse_size("", 1).is_err() && parse_size("99999999T", 1).is_err());
+    fn identities_are_read_and_follow_from_a_seed() {
         let text = "01234567-89ab-cdef-0123-456789abcdef";
         assert_eq!(uuid_text(parse_uuid(text).unwrap()), text);
         assert!(parse_uuid("0123").is_err() && parse_uuid(&"\u{e9}".repeat(16)).is_err());

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Only here is anything printed, and only here are the environment, the
 //! clock and randomness asked.
 
+mod bytes;
 mod cat;
 mod check;
 mod exit;
@@ -11,6 +12,8 @@ mod mkfs;
 mod output;
 mod password;
 mod recover;
+mod resize;
+mod size;
 mod stat;
 mod target;
 mod ui;
@@ -37,6 +40,12 @@ enum Command {
     Mkfs(mkfs::Args),
     Check(check::Args),
     Recover(recover::Args),
+    Size(size::Args),
+    CanResize(size::CanResizeArgs),
+    IsPartitionless(size::IsPartitionlessArgs),
+    Extend(resize::ExtendArgs),
+    Grow(resize::GrowArgs),
+    Shrink(resize::ShrinkArgs),
 }
 
 /// Runs the command line of this process.
@@ -60,6 +69,12 @@ pub fn main() -> ExitCode {
         Command::Mkfs(args) => mkfs::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Recover(args) => recover::run(&args),
+        Command::Size(args) => size::run(&args),
+        Command::CanResize(args) => size::run_can_resize(&args),
+        Command::IsPartitionless(args) => size::run_is_partitionless(&args),
+        Command::Extend(args) => resize::run_extend(&args),
+        Command::Grow(args) => resize::run_grow(&args),
+        Command::Shrink(args) => resize::run_shrink(&args),
     });
     match run {
         Ok(Ok(code)) => ExitCode::from(code),
@@ -85,6 +100,12 @@ impl Command {
             Self::Mkfs(args) => args.json,
             Self::Check(args) => args.json,
             Self::Recover(args) => args.json,
+            Self::Size(args) => args.json,
+            Self::CanResize(args) => args.json,
+            Self::IsPartitionless(args) => args.json,
+            Self::Extend(args) => args.json(),
+            Self::Grow(args) => args.json(),
+            Self::Shrink(args) => args.json(),
         }
     }
 }

@@ -68,14 +68,12 @@ pub fn warning(text: &str) {
 
 /// Prints an error with its causes and what to do about it; with `as_json` on standard output.
 pub fn error(error: &Error, as_json: bool) {
-    let causes = causes(error);
     if as_json {
         let place = error.place();
-        let message = [&[error.message().to_owned()], &causes[..]].concat().join(": ");
         let document = json!({ "error": {
             "kind": exit::word(error.kind()),
             "exit_code": exit::code(error.kind()),
-            "message": message,
+            "message": error.chain(),
             "image": place.image.as_ref().map(|path| path.display().to_string()),
             "volume": place.volume,
             "path": place.path.as_deref().map(bytes_json),
@@ -85,15 +83,11 @@ pub fn error(error: &Error, as_json: bool) {
         let _ = json(document);
         return;
     }
-    eprintln!("nomount: {}", [&[error.to_string()], &causes[..]].concat().join(": "));
+    let place = error.place().to_string();
+    eprintln!("nomount: {place}{}{}", if place.is_empty() { "" } else { ": " }, error.chain());
     if let Some(hint) = error.hint_text() {
         eprintln!("hint: {hint}");
     }
-}
-
-fn causes(error: &Error) -> Vec<String> {
-    let first = std::error::Error::source(error);
-    std::iter::successors(first, |cause| cause.source()).map(ToString::to_string).collect()
 }
 
 /// Whether an error means only that nobody reads the output any more.

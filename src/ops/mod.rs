@@ -1,4 +1,5 @@
-//! Operations on the files of a guest: each reads and changes a [`FileTree`](crate::tree::FileTree) and reports.
+//! Operations: on the files of a guest, each reads and changes a [`FileTree`](crate::tree::FileTree) and reports; on
+//! disks and what they hold.
 
 mod change;
 mod editor;
@@ -7,6 +8,7 @@ mod guest_names;
 pub mod inject;
 pub mod mkfs;
 pub mod populate;
+pub mod resize;
 
 pub use change::{Change, What};
 pub use guest_names::Owner;

@@ -1,6 +1,6 @@
 //! A change of a whole disk: its length, its partition table and what is in its partitions, as one commit.
 
-use super::{Device, redo};
+use super::{Device, STAGING_BUDGET, redo};
 use crate::disk::{Choice, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Format, Image, ImageOptions};
@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 /// A disk with staged changes above it.
 pub type Staging = Overlay<Device>;
 
-/// An image whose disk is being changed. Everything is staged in memory; nothing is written before
-/// [`DiskEdit::commit`].
+/// An image whose disk is being changed. Everything is staged in memory, nothing is written before
+/// [`DiskEdit::commit`], but for [`DiskEdit::spill`].
 #[derive(Debug)]
 pub struct DiskEdit {
     staged: Staging,
@@ -81,6 +81,19 @@ impl DiskEdit {
     /// The image on the host.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The image's folder, where the files are that a commit needs.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
+    /// Lets what is written as fresh go to the image at once where memory for it ends. For those who write nothing as
+    /// fresh but blocks that a filesystem on the disk does not use.
+    pub fn spill(&mut self) {
+        if !self.dry_run {
+            self.staged.set_spill(Spill::Through { budget: STAGING_BUDGET });
+        }
     }
 
     /// Bytes of the disk before the change.

@@ -69,6 +69,11 @@ impl<D: ReadAt> Overlay<D> {
         Self { below, len, seen: len, log: Vec::new(), fresh: Vec::new(), pieces: BTreeMap::new(), staged: 0, spill }
     }
 
+    /// Says anew what becomes of fresh data.
+    pub fn set_spill(&mut self, spill: Spill) {
+        self.spill = spill;
+    }
+
     /// The staged writes, in order.
     pub fn log(&self) -> &[Record] {
         &self.log

@@ -322,7 +322,7 @@ impl<D: ReadAt> Filesystem<D> {
         Ok(self.group_mut(number)?.inodes.as_mut().expect("just loaded"))
     }
 
-    fn load_block_bitmap(&self, number: GroupNr, metadata: &[(u32, u32)]) -> Result<Vec<u8>> {
+    pub(crate) fn load_block_bitmap(&self, number: GroupNr, metadata: &[(u32, u32)]) -> Result<Vec<u8>> {
         let group = self.group(number)?;
         let place = || format!("block bitmap of group {number}");
         let clusters = self.geo.group_clusters(number);

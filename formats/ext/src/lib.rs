@@ -38,6 +38,7 @@ mod spread;
 mod staged;
 mod time;
 mod unlink;
+mod usage;
 mod xattr;
 mod zero;
 
@@ -57,4 +58,5 @@ pub use map::Run;
 pub use mkfs::{InodeCount, Made, MkfsOptions, Profile, mkfs, plan};
 pub use mmp::Holder;
 pub use time::Time;
+pub use usage::BlockUse;
 pub use xattr::{acl_to_api, acl_to_disk};

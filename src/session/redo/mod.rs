@@ -87,7 +87,11 @@ pub(super) fn commit(image: &Path, staged: Overlay<Device>, is_free: impl Fn(u64
         let inside = |record: &&Record| matches!(record, Record::Write { offset, .. } if *offset < before);
         let known: Vec<Record> = fresh.iter().filter(inside).chain(&rest).cloned().collect();
         put(image, &encode(&device, Phase::TakeBack, before, after, &known)?, false)?;
-        device.set_len(after)?;
+        let longer = device.set_len(after);
+        if longer.is_err() && device.len() == before {
+            remove(&redo_path(image))?;
+        }
+        longer?;
         device.barrier()?;
     }
     replay(&mut device, &fresh)?;

@@ -1,0 +1,45 @@
+//! Sizes: as options spell them and as people read them.
+
+/// A number of bytes: with K, M, G or T (1024 each), with s for sectors of 512, or in units of `unit`.
+pub fn parse(text: &str, unit: u64) -> Result<u64, String> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b's' | b'S') => (&text[..text.len() - 1], 512),
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
+        Some(b'g' | b'G') => (&text[..text.len() - 1], 1 << 30),
+        Some(b't' | b'T') => (&text[..text.len() - 1], 1 << 40),
+        _ => (text, unit),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("{text:?}: a size such as 512M or 4G is needed"))?;
+    number.checked_mul(unit).filter(|size| *size <= i64::MAX as u64).ok_or_else(|| format!("{text} is too large"))
+}
+
+/// `4.0 GiB`, as people read sizes.
+pub fn human(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let power = (63 - bytes.leading_zeros()) / 10;
+    let tenths = (u128::from(bytes) * 10) >> (10 * power);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power as usize - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_suffixes_of_1024_and_printed_with_one_decimal() {
+        for (text, bytes) in [("5", 5), ("5K", 5 << 10), ("7s", 7 * 512), ("40G", 40 << 30), ("2t", 2 << 40)] {
+            assert_eq!(parse(text, 1), Ok(bytes));
+        }
+        assert_eq!(parse("5", 4096), Ok(20_480));
+        for bad in ["", "G", "-1", "1.5G", "99999999T", "5X"] {
+            assert!(parse(bad, 1).is_err(), "{bad}");
+        }
+        for (bytes, text) in [(0, "0 B"), (1536, "1.5 KiB"), (40 << 30, "40.0 GiB"), (u64::MAX, "15.9 EiB")] {
+            assert_eq!(human(bytes), text);
+        }
+    }
+}
