@@ -108,9 +108,10 @@ impl<D: SetLen> Change<'_, D> {
         let offset = cluster << geo.cluster_bits;
         let zeroed = offset >= self.device.len();
         self.ensure_len(offset + geo.cluster())?;
-        self.new_table(Fresh { offset, count: 1, zeroed }, Class::RefcountBlock);
+        // Before the block: looking up what is changed may fail.
         let at = self.tables.reftable_offset + index * ENTRY;
         self.tables.cache.set(self.device, at, Class::RefcountTable, offset)?;
+        self.new_table(Fresh { offset, count: 1, zeroed }, Class::RefcountBlock);
         self.writer.protected.add(cluster);
         if cluster / geo.refcounts_per_block() == index {
             self.tables.set_refcount(self.device, offset, cluster, 1)?;
@@ -190,8 +191,11 @@ impl<D: SetLen> Change<'_, D> {
 
     /// Gives `count` clusters from `start` on, at the end of the file, refcount 1, with the refcount blocks that are
     /// missing there put after them. Answers the first cluster after the blocks. The refcount table reaches so far.
+    ///
+    /// After an error some of them have no refcount, and the image takes no more changes.
     fn cover(&mut self, start: u64, count: u64) -> Result<u64> {
         let per_block = self.geo.refcounts_per_block();
+        self.writer.failed = true;
         let mut next = start + count;
         let mut index = start / per_block;
         while index <= (next - 1) / per_block {
@@ -205,6 +209,7 @@ impl<D: SetLen> Change<'_, D> {
             let block = self.refcount_block(cluster / per_block)?;
             self.tables.set_refcount(self.device, block, cluster, 1)?;
         }
+        self.writer.failed = false;
         Ok(next)
     }
 }

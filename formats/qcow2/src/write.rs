@@ -131,22 +131,29 @@ impl<D: SetLen> Change<'_, D> {
             }
         }
         let fresh = self.alloc(1)?;
-        if l1.l2 == 0 {
-            self.new_table(fresh, Class::L2);
-        } else {
-            match self.copied_l2(l1.l2) {
-                Ok(table) => self.tables.cache.insert_fresh(fresh.offset, Class::L2, &table),
-                Err(error) => {
-                    self.unalloc(fresh)?;
-                    return Err(error);
-                }
-            }
+        if let Err(error) = self.lead_to(fresh, guest, l1.l2) {
+            self.unalloc(fresh)?;
+            return Err(error);
+        }
+        if l1.l2 != 0 {
             self.writer.frees.push(old);
         }
         self.tables.set_checked(fresh.offset, geo.cluster());
-        self.tables.cache.set(self.device, self.tables.l1_at(guest), Class::L1, fresh.offset | COPIED)?;
         self.writer.protected.add(fresh.offset >> geo.cluster_bits);
         Ok(fresh.offset)
+    }
+
+    /// Makes the L1 entry for a guest offset lead to a new L2 table at `fresh`, empty or a copy of the one at `from`.
+    /// After an error there is no such table.
+    fn lead_to(&mut self, fresh: Fresh, guest: u64, from: u64) -> Result<()> {
+        let copy = if from == 0 { None } else { Some(self.copied_l2(from)?) };
+        // Before the table: looking up what is changed may fail.
+        self.tables.cache.set(self.device, self.tables.l1_at(guest), Class::L1, fresh.offset | COPIED)?;
+        match copy {
+            None => self.new_table(fresh, Class::L2),
+            Some(table) => self.tables.cache.insert_fresh(fresh.offset, Class::L2, &table),
+        }
+        Ok(())
     }
 
     /// The contents of a shared L2 table. Its clusters are shared too, so no entry keeps the COPIED flag.
