@@ -3,12 +3,14 @@
 
 mod cat;
 mod check;
+mod container;
 mod exit;
 mod info;
 mod inject;
 mod ls;
 mod mkfs;
 mod output;
+mod owners;
 mod password;
 mod recover;
 mod stat;
@@ -36,6 +38,7 @@ enum Command {
     Info(info::Args),
     Mkfs(mkfs::Args),
     Check(check::Args),
+    Container(container::Args),
     Recover(recover::Args),
 }
 
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Mkfs(args) => mkfs::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Container(args) => container::run(&args),
         Command::Recover(args) => recover::run(&args),
     });
     match run {
@@ -84,6 +88,7 @@ impl Command {
             Self::Info(args) => args.json,
             Self::Mkfs(args) => args.json,
             Self::Check(args) => args.json,
+            Self::Container(args) => args.json(),
             Self::Recover(args) => args.json,
         }
     }

@@ -1,12 +1,18 @@
 //! Operations on the files of a guest: each reads and changes a [`FileTree`](crate::tree::FileTree) and reports.
 
 mod change;
+pub mod container;
 mod editor;
+mod extract;
 pub mod guest;
 mod guest_names;
+mod host_dir;
+mod id_map;
 pub mod inject;
 pub mod mkfs;
 pub mod populate;
 
 pub use change::{Change, What};
+pub use extract::Extracted;
 pub use guest_names::Owner;
+pub use id_map::{IdMap, IdRange};

@@ -2,6 +2,7 @@
 
 mod check;
 mod copy;
+mod identity;
 mod inspect;
 mod redo;
 #[cfg(test)]
