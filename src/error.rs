@@ -87,6 +87,19 @@ impl Error {
         self
     }
 
+    /// Adds another failure that came of this one: both are said.
+    #[must_use]
+    pub(crate) fn and(mut self, also: &Self) -> Self {
+        use std::error::Error as _;
+        self.message = format!("{}; {also}", self.message);
+        let mut cause = also.source();
+        while let Some(error) = cause {
+            self.message = format!("{}: {error}", self.message);
+            cause = error.source();
+        }
+        self
+    }
+
     /// Adds what the user can do, printed as a line of its own.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -4,12 +4,14 @@
 mod bytes;
 mod cat;
 mod check;
+mod container;
 mod exit;
 mod info;
 mod inject;
 mod ls;
 mod mkfs;
 mod output;
+mod owners;
 mod password;
 mod recover;
 mod resize;
@@ -39,6 +41,7 @@ enum Command {
     Info(info::Args),
     Mkfs(mkfs::Args),
     Check(check::Args),
+    Container(container::Args),
     Recover(recover::Args),
     Size(size::Args),
     CanResize(size::CanResizeArgs),
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Mkfs(args) => mkfs::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Container(args) => container::run(&args),
         Command::Recover(args) => recover::run(&args),
         Command::Size(args) => size::run(&args),
         Command::CanResize(args) => size::run_can_resize(&args),
@@ -99,6 +103,7 @@ impl Command {
             Self::Info(args) => args.json,
             Self::Mkfs(args) => args.json,
             Self::Check(args) => args.json,
+            Self::Container(args) => args.json(),
             Self::Recover(args) => args.json,
             Self::Size(args) => args.json,
             Self::CanResize(args) => args.json,

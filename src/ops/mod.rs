@@ -2,13 +2,19 @@
 //! disks and what they hold.
 
 mod change;
+pub mod container;
 mod editor;
+mod extract;
 pub mod guest;
 mod guest_names;
+mod host_dir;
+mod id_map;
 pub mod inject;
 pub mod mkfs;
 pub mod populate;
 pub mod resize;
 
 pub use change::{Change, What};
+pub use extract::Extracted;
 pub use guest_names::Owner;
+pub use id_map::{IdMap, IdRange};

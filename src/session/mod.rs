@@ -3,6 +3,7 @@
 mod check;
 mod copy;
 mod disk_edit;
+mod identity;
 mod inspect;
 mod redo;
 #[cfg(test)]

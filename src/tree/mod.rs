@@ -17,6 +17,7 @@ pub use path::{GuestPath, MAX_NAME, MAX_PATH};
 pub use resolve::{Follow, MAX_LINKS, MAX_STEPS, MAX_TEXT, Resolved, exists, find, read_all, resolve};
 
 use crate::error::Result;
+use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -55,7 +56,7 @@ impl FileKind {
 }
 
 /// A point in time: seconds since 1970 (negative before) and nanoseconds below 10^9.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Time {
     /// Seconds.
     pub sec: i64,
