@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod crash;
+mod debian;
 mod disks;
 mod matrix;
 mod nova;

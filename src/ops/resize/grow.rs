@@ -94,10 +94,16 @@ fn grow_partition(edit: &mut DiskEdit, number: u32, report: &mut Resized) -> Res
     let len = edit.device().len();
     let mut editor = Editor::open(edit.device())?.ok_or_else(missing)?;
     editor.set_device_len(len)?;
-    let start = before.partition(number)?.start;
+    let old = before.partition(number)?;
+    let (start, old_end) = (old.start, old.start + old.len);
     let end = editor.grow_limit(number)?;
-    if end > before.partition(number)?.start + before.partition(number)?.len {
+    if end > old_end {
         editor.resize(number, end - start)?;
+    } else if len > edit.old_len()
+        && let Some(next) = before.volumes.iter().filter(|next| next.start >= old_end).min_by_key(|next| next.start)
+    {
+        let message = format!("there is no room behind {old}: {next} begins at byte {}", next.start);
+        return Err(Error::new(ErrorKind::Usage, message).hint("choose another with --expand N"));
     }
     editor.write(edit.device_mut())?;
     let after = edit.layout(Choice::Auto)?;

@@ -19,9 +19,9 @@ pub(super) fn choose(layout: &Layout, choice: Choice) -> Result<Volume> {
             let places = layout.volumes.iter().filter(|volume| volume.content != Content::Extended);
             let last = places.max_by_key(|volume| volume.start);
             let last = last.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no partition"))?;
-            if last.content == Content::Swap {
-                let message = format!("the last partition is swap space; there is: {}", layout.list());
-                return Err(Error::new(ErrorKind::Usage, message).hint("choose with --expand N"));
+            if last.partition.is_some() && matches!(last.content, Content::Swap | Content::Unknown) {
+                let message = format!("the last partition holds no filesystem; there is: {}", layout.list());
+                return Err(Error::new(ErrorKind::Usage, message).hint("choose one with its number"));
             }
             Ok(last.clone())
         }
