@@ -211,6 +211,35 @@ impl From<nomount_ptable::Error> for Error {
     }
 }
 
+impl From<nomount_ptable::EditError> for Error {
+    fn from(error: nomount_ptable::EditError) -> Self {
+        use nomount_ptable::EditError as Edit;
+        let (kind, hint) = match error {
+            Edit::Read(error) => return error.into(),
+            Edit::Device(error) => return error.into(),
+            Edit::NotFound { .. } => (ErrorKind::NotFound, None),
+            Edit::NumberTaken { .. } => (ErrorKind::Exists, None),
+            Edit::NoSpace { .. } => (ErrorKind::NoSpace, Some("a start that is given need not be aligned")),
+            Edit::Beyond32Bits { .. } => (ErrorKind::NoSpace, Some("a GPT has no such limit")),
+            Edit::Overlap { .. }
+            | Edit::Outside { .. }
+            | Edit::NoFreeNumber { .. }
+            | Edit::DeviceTooShort { .. }
+            | Edit::DoesNotFit { .. } => (ErrorKind::NoSpace, None),
+            Edit::HoldsLogical { .. } => (ErrorKind::Refused, Some("delete the logical partitions first")),
+            Edit::Hybrid { .. } | Edit::Sector0 => (ErrorKind::Refused, None),
+            Edit::SecondExtended { .. } => (ErrorKind::Unsupported, None),
+            Edit::BrokenChain | Edit::EntriesMisplaced { .. } => (ErrorKind::Corrupt, None),
+            _ => (ErrorKind::Invalid, None),
+        };
+        let wrapped = Self::new(kind, error.to_string());
+        match hint {
+            Some(hint) => wrapped.hint(hint),
+            None => wrapped,
+        }
+    }
+}
+
 impl From<nomount_qcow2::Error> for Error {
     fn from(error: nomount_qcow2::Error) -> Self {
         use nomount_block::ErrorKind as Block;

