@@ -8,6 +8,7 @@ use clap::Subcommand;
 use nomount::disk::Choice;
 use nomount::image::ImageOptions;
 use nomount::ops::part::{Addition, NewSize, PartEdit, edit, list};
+use nomount::session::redo_path;
 use nomount::{Error, ErrorKind, Result};
 use nomount_ptable::{DiskId, Guid, NewPartition, Scheme};
 use std::ffi::OsString;
@@ -292,6 +293,11 @@ pub fn run(args: &Args) -> Result<u8> {
     match &args.verb {
         Verb::List(args) => {
             let target = Target::parse(args.image.clone());
+            if redo_path(&target.image).exists() {
+                ui::note(
+                    "a commit of this image was interrupted: what is shown may be half of it, see `nomount recover`",
+                );
+            }
             let found = list(&target.image, &args.open.image_options())?;
             part_show::list(&target, &found, args.json).map_err(ui::output_failed)?;
             Ok(exit::DONE)
