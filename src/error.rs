@@ -234,19 +234,29 @@ impl From<nomount_ptable::Error> for Error {
 impl From<nomount_ptable::EditError> for Error {
     fn from(error: nomount_ptable::EditError) -> Self {
         use nomount_ptable::EditError as Edit;
-        let kind = match error {
-            Edit::Read(error) => return Self::from(error),
-            Edit::Device(error) => return Self::from(error),
-            Edit::NotFound { .. } => ErrorKind::NotFound,
-            Edit::NumberTaken { .. } => ErrorKind::Exists,
-            Edit::NoFreeNumber { .. } | Edit::NoSpace { .. } | Edit::DeviceTooShort { .. } => ErrorKind::NoSpace,
-            Edit::Beyond32Bits { .. } => ErrorKind::Limit,
-            Edit::BrokenChain | Edit::EntriesMisplaced { .. } => ErrorKind::Corrupt,
-            Edit::Hybrid { .. } | Edit::Sector0 | Edit::HoldsLogical { .. } => ErrorKind::Refused,
-            Edit::SecondExtended { .. } => ErrorKind::Unsupported,
-            _ => ErrorKind::Usage,
+        let (kind, hint) = match error {
+            Edit::Read(error) => return error.into(),
+            Edit::Device(error) => return error.into(),
+            Edit::NotFound { .. } => (ErrorKind::NotFound, None),
+            Edit::NumberTaken { .. } => (ErrorKind::Exists, None),
+            Edit::NoSpace { .. } => (ErrorKind::NoSpace, Some("a start that is given need not be aligned")),
+            Edit::Beyond32Bits { .. } => (ErrorKind::NoSpace, Some("a GPT has no such limit")),
+            Edit::Overlap { .. }
+            | Edit::Outside { .. }
+            | Edit::NoFreeNumber { .. }
+            | Edit::DeviceTooShort { .. }
+            | Edit::DoesNotFit { .. } => (ErrorKind::NoSpace, None),
+            Edit::HoldsLogical { .. } => (ErrorKind::Refused, Some("delete the logical partitions first")),
+            Edit::Hybrid { .. } | Edit::Sector0 => (ErrorKind::Refused, None),
+            Edit::SecondExtended { .. } => (ErrorKind::Unsupported, None),
+            Edit::BrokenChain | Edit::EntriesMisplaced { .. } => (ErrorKind::Corrupt, None),
+            _ => (ErrorKind::Invalid, None),
         };
-        Self::new(kind, error.to_string())
+        let wrapped = Self::new(kind, error.to_string());
+        match hint {
+            Some(hint) => wrapped.hint(hint),
+            None => wrapped,
+        }
     }
 }
 

@@ -12,6 +12,8 @@ mod ls;
 mod mkfs;
 mod output;
 mod owners;
+mod part;
+mod part_show;
 mod password;
 mod recover;
 mod resize;
@@ -40,6 +42,7 @@ enum Command {
     Stat(stat::Args),
     Info(info::Args),
     Mkfs(mkfs::Args),
+    Part(part::Args),
     Check(check::Args),
     Container(container::Args),
     Recover(recover::Args),
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Stat(args) => stat::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Mkfs(args) => mkfs::run(&args),
+        Command::Part(args) => part::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Container(args) => container::run(&args),
         Command::Recover(args) => recover::run(&args),
@@ -102,6 +106,7 @@ impl Command {
             Self::Stat(args) => args.json,
             Self::Info(args) => args.json,
             Self::Mkfs(args) => args.json,
+            Self::Part(args) => args.json(),
             Self::Check(args) => args.json,
             Self::Container(args) => args.json(),
             Self::Recover(args) => args.json,

@@ -11,6 +11,7 @@ mod host_dir;
 mod id_map;
 pub mod inject;
 pub mod mkfs;
+pub mod part;
 pub mod populate;
 pub mod resize;
 

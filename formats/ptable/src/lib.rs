@@ -2,7 +2,8 @@
 //!
 //! [`read`] answers with a [`Table`] whose partitions are byte ranges inside the device, numbered as Linux numbers
 //! them; with `None` when the device has no table; and with an error when it claims one that cannot be trusted.
-//! What is odd but harmless is told in [`Table::notes`].
+//! What is odd but harmless is told in [`Table::notes`]. An [`Editor`] changes a table, and writes it so that a crash
+//! leaves the old one or the new.
 //!
 //! # How the libraries are used
 //!
@@ -12,6 +13,7 @@
 //! LBAs unchecked; mbrman adds LBAs unchecked, gives an EBR without data a partition number, which shifts the
 //! numbers of all later logical partitions away from those of Linux, ends a chain that loops without saying so, and
 //! knows two entries of an EBR where Linux knows four. So bounds, checksums and the walk along the EBRs are ours.
+//! Writing is, too: an entry is changed in place, byte by byte, and cannot lose what nobody decoded.
 #![forbid(unsafe_code)]
 
 mod edit;

@@ -183,7 +183,8 @@ fn damage_and_a_misplaced_backup_are_put_right_and_said() {
     let image = cloud_image(32 * MIB);
     let whole = rows(open(&image).table());
     let last = (32 * MIB - 512) as usize;
-    let cases: [(&str, &dyn Fn(&mut Vec<u8>)); 7] = [
+    type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
+    let cases: [(&str, Damage<'_>); 7] = [
         ("primary header", &|bytes| bytes[512 + 40] ^= 1),
         ("primary entries", &|bytes| bytes[1024 + 40] ^= 1),
         ("primary gone", &|bytes| bytes[512..512 * 34].fill(0)),
