@@ -260,6 +260,18 @@ impl From<nomount_ptable::EditError> for Error {
     }
 }
 
+impl From<nomount_fat::Error> for Error {
+    fn from(error: nomount_fat::Error) -> Self {
+        use nomount_fat::Error as Fat;
+        let kind = match error {
+            Fat::Device(device) => return Self::from(device),
+            Fat::Layout(_) => ErrorKind::Io,
+            _ => ErrorKind::Invalid,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
 impl From<nomount_qcow2::Error> for Error {
     fn from(error: nomount_qcow2::Error) -> Self {
         use nomount_block::ErrorKind as Block;

@@ -11,6 +11,7 @@ tools=(
     mke2fs:e2fsprogs e2fsck:e2fsprogs debugfs:e2fsprogs dumpe2fs:e2fsprogs tune2fs:e2fsprogs
     qemu-img:qemu-utils qemu-io:qemu-utils qemu-nbd:qemu-utils perl:perl-base
     sgdisk:gdisk sfdisk:fdisk
+    mkfs.ntfs:ntfs-3g mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs blkid:util-linux mkswap:util-linux
     mkfs.fat:dosfstools fsck.fat:dosfstools mcopy:mtools faketime:faketime
     mmdebstrap:mmdebstrap fakeroot:fakeroot fakechroot:fakechroot newuidmap:uidmap arch-test:arch-test
     flock:util-linux gzip:gzip tar:tar

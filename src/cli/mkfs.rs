@@ -3,27 +3,34 @@
 use super::password::random_bytes;
 use super::target::{ImageArgs, Target, now};
 use super::{bytes, exit, ui};
-use nomount::ops::mkfs::{From, MkfsReport, MkfsRequest, mkfs};
+use nomount::ops::mkfs::{
+    From, Made, MkfsReport, MkfsRequest, SwapOptions, Template, Templates, Tool, What, check_label, mkfs, type_for_os,
+};
 use nomount::ops::populate::{Fill, TarStream};
 use nomount::{Error, ErrorKind, Result};
 use nomount_ext::{InodeCount, Kind, MkfsOptions, Profile};
-use serde_json::json;
-use std::ffi::OsString;
+use serde_json::{Value, json};
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Make an ext2, ext3 or ext4 filesystem, empty or filled from a directory or a tar stream
+/// Make a filesystem or swap area: ext filesystems also filled from a directory or a tar stream
 ///
-/// Options are spelled as mke2fs spells them, and the layout is the same. A missing image is made when a size is given,
-/// sparse. The root directory keeps the owner and mode it is made with, whatever the directory or stream says of its
+/// ext2, ext3, ext4, vfat and swap are made in process; ntfs, xfs and btrfs by their own programs, on a sparse file
+/// whose contents are then written to the image. For ext, options are spelled as mke2fs spells them, and the layout is
+/// the same.
+///
+/// A missing image is made when a size is given: raw and sparse, or with --format qcow2 a qcow2 image. The root directory keeps the owner and mode it is made with, whatever the directory or stream says of its
 /// own; links of the host are not followed.
 ///
 /// With SOURCE_DATE_EPOCH and --seed the same files give the same bytes: it is the clock, times after it become it, and
 /// UUID and hash seed come from the seed.
 ///
 /// Example: nomount mkfs root.img 2G -L root -d ./tree
+///
+/// Example: nomount mkfs --os-type windows --mkfs-template 'windows=mkfs.ntfs -Q -F -L %(fs_label)s %(target)s' disk.1 4G
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The image: raw or qcow2
@@ -34,16 +41,24 @@ pub struct Args {
     size: Option<String>,
     #[command(flatten)]
     open: ImageArgs,
-    /// Which filesystem
-    #[arg(long = "type", short = 't', value_name = "ext2|ext3|ext4", default_value = "ext4", value_parser = parse_kind)]
-    kind: Kind,
-    /// Whose default features
-    #[arg(long, value_name = "1.46|1.47", default_value = "1.47", value_parser = parse_profile)]
-    profile: Profile,
+    /// Which filesystem: ext2, ext3, ext4, vfat, swap, ntfs, xfs or btrfs. By default that of --os-type, else ext4
+    #[arg(long = "type", short = 't', value_name = "TYPE", value_parser = parse_type)]
+    kind: Option<&'static str>,
+    /// The operating system that it is for: linux gets ext4, windows ntfs, any other vfat, unless --type is given or a
+    /// template is for it
+    #[arg(long, value_name = "OS")]
+    os_type: Option<String>,
+    /// Command that makes the filesystem for an operating system, in place of --type; `default` stands for all others.
+    /// %(fs_label)s and %(target)s are filled in, no shell sees it. Repeatable
+    #[arg(long = "mkfs-template", value_name = "OS=COMMAND")]
+    templates: Vec<String>,
+    /// Whose default features: 1.47 where it is not given
+    #[arg(long, value_name = "1.46|1.47", value_parser = parse_profile)]
+    profile: Option<Profile>,
     /// Features to add, or with ^ to remove. Repeatable
     #[arg(long = "features", short = 'O', value_name = "NAME,^NAME,...")]
     features: Vec<String>,
-    /// Volume name, at most 16 bytes
+    /// Volume name. At most 16 bytes for ext, 11 for vfat, 15 for swap, 12 for xfs, 32 characters for ntfs
     #[arg(long, short = 'L', value_name = "NAME")]
     label: Option<OsString>,
     /// UUID; by default random
@@ -70,9 +85,9 @@ pub struct Args {
     /// How many inodes
     #[arg(short = 'N', long, value_name = "NUMBER")]
     inodes: Option<u32>,
-    /// Percent of the blocks kept for root
-    #[arg(short = 'm', long, value_name = "PERCENT", default_value_t = 5.0)]
-    reserved: f64,
+    /// Percent of the blocks kept for root: 5 where it is not given
+    #[arg(short = 'm', long, value_name = "PERCENT")]
+    reserved: Option<f64>,
     /// Journal: size=MEGABYTES
     #[arg(short = 'J', long, value_name = "size=MB", value_parser = parse_journal)]
     journal: Option<u64>,
@@ -106,9 +121,22 @@ pub struct Args {
 type Uuid = [u8; 16];
 type Owner = (u32, u32);
 
-fn parse_kind(text: &str) -> Result<Kind, String> {
-    let kinds = [Kind::Ext2, Kind::Ext3, Kind::Ext4];
-    kinds.into_iter().find(|kind| kind.name() == text).ok_or_else(|| "ext2, ext3 or ext4 is needed".to_owned())
+/// The names of what can be made; the others mean the same as the one before them.
+fn parse_type(text: &str) -> Result<&'static str, String> {
+    const TYPES: [(&str, &str); 10] = [
+        ("ext2", "ext2"),
+        ("ext3", "ext3"),
+        ("ext4", "ext4"),
+        ("vfat", "vfat"),
+        ("fat", "vfat"),
+        ("msdos", "vfat"),
+        ("swap", "swap"),
+        ("ntfs", "ntfs"),
+        ("xfs", "xfs"),
+        ("btrfs", "btrfs"),
+    ];
+    let found = TYPES.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
+    found.ok_or_else(|| "ext2, ext3, ext4, vfat, swap, ntfs, xfs or btrfs is needed".to_owned())
 }
 
 fn parse_profile(text: &str) -> Result<Profile, String> {
@@ -195,12 +223,12 @@ fn from_seed(seed: u64, index: u64) -> [u8; 16] {
     bytes
 }
 
-fn options(args: &Args, seed: u64) -> Result<(MkfsOptions, bool)> {
+fn ext_options(args: &Args, kind: Kind, seed: u64) -> Result<(MkfsOptions, bool)> {
     let now = now()?;
     let unit = args.block_size.map_or(1024, u64::from);
     let mut options = MkfsOptions {
-        kind: args.kind,
-        profile: args.profile,
+        kind,
+        profile: args.profile.unwrap_or_default(),
         features: args.features.clone(),
         block_size: args.block_size,
         cluster_size: args.cluster_size,
@@ -212,7 +240,7 @@ fn options(args: &Args, seed: u64) -> Result<(MkfsOptions, bool)> {
             (None, Some(ratio)) => InodeCount::Ratio(ratio),
             (None, None) => InodeCount::Default,
         },
-        reserved_percent: args.reserved,
+        reserved_percent: args.reserved.unwrap_or(MkfsOptions::default().reserved_percent),
         journal_size: args.journal,
         label: args.label.as_ref().map(|label| label.as_bytes().to_vec()).unwrap_or_default(),
         uuid: args.uuid.unwrap_or_else(|| from_seed(seed, 0)),
@@ -223,6 +251,103 @@ fn options(args: &Args, seed: u64) -> Result<(MkfsOptions, bool)> {
     };
     let discard = extend(&mut options, &args.extended, unit)?;
     Ok((options, discard))
+}
+
+/// Fails for an option that only ext has.
+fn refuse_ext_options(args: &Args, name: &str) -> Result<()> {
+    let given = [
+        ("--profile", args.profile.is_some()),
+        ("--features", !args.features.is_empty()),
+        ("--block-size", args.block_size.is_some()),
+        ("--cluster-size", args.cluster_size.is_some()),
+        ("--blocks-per-group", args.blocks_per_group.is_some()),
+        ("--flex-groups", args.flex_groups.is_some()),
+        ("--inode-size", args.inode_size.is_some()),
+        ("--inode-ratio", args.inode_ratio.is_some()),
+        ("--inodes", args.inodes.is_some()),
+        ("--reserved", args.reserved.is_some()),
+        ("--journal", args.journal.is_some()),
+        ("--extended", !args.extended.is_empty()),
+        ("--from", args.from.is_some()),
+        ("--owner", args.owner.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((option, _)) => Err(usage(format!("{option} is for ext2, ext3 and ext4, not for {name}"))),
+        None => Ok(()),
+    }
+}
+
+/// The program that makes a filesystem, with what it needs to write to a file, and quietly.
+fn program(kind: &str, label: bool, uuid: &str) -> Result<Template> {
+    let command = match kind {
+        // A file has no bad sectors to look for.
+        "ntfs" => "mkfs.ntfs -q -Q -F".to_owned(),
+        "xfs" => format!("mkfs.xfs -q -f -m uuid={uuid}"),
+        _ => format!("mkfs.{kind} -q -f -U {uuid}"),
+    };
+    let label = if label { "-L %(fs_label)s" } else { "" };
+    Template::parse(&format!("{command} {label} %(target)s"))
+}
+
+/// What the options ask for: its name, what it is, the UUID that it gets where we choose it, and whether to discard.
+struct Wanted {
+    name: String,
+    what: What,
+    uuid: Option<Uuid>,
+    discard: bool,
+}
+
+fn wanted(args: &Args, seed: u64) -> Result<Wanted> {
+    let mut templates = Templates::default();
+    args.templates.iter().try_for_each(|entry| templates.add(entry))?;
+    let template = templates.find(args.os_type.as_deref());
+    let kind = args.kind.or(args.os_type.as_deref().map(type_for_os)).unwrap_or("ext4");
+    let name = template.map_or(kind, Template::filesystem).to_owned();
+    let label = args.label.clone().unwrap_or_default();
+    check_label(&name, &label)?;
+    let uuid = args.uuid.unwrap_or_else(|| from_seed(seed, 0));
+    if template.is_none()
+        && let Some(kind) = [Kind::Ext2, Kind::Ext3, Kind::Ext4].into_iter().find(|ext| ext.name() == kind)
+    {
+        let (options, discard) = ext_options(args, kind, seed)?;
+        return Ok(Wanted { name, what: What::Ext(Box::new(options)), uuid: Some(uuid), discard });
+    }
+    refuse_ext_options(args, &name)?;
+    let (what, uuid) = match (template, kind) {
+        (None, "vfat") => {
+            if args.uuid.is_some() {
+                return Err(usage("vfat has no UUID; its volume number comes from --seed"));
+            }
+            let id = from_seed(seed, 0);
+            let volume_id = u32::from_le_bytes([id[0], id[1], id[2], id[3]]);
+            let label = label.as_bytes().to_vec();
+            (What::Fat(nomount_fat::Options { label, volume_id, ..nomount_fat::Options::default() }), None)
+        }
+        (None, "swap") => (What::Swap(SwapOptions { label: label.as_bytes().to_vec(), uuid }), Some(uuid)),
+        _ => {
+            if args.uuid.is_some() && (template.is_some() || kind == "ntfs") {
+                return Err(usage(format!("--uuid is not for {name} made by another program")));
+            }
+            let own = || program(kind, !label.is_empty(), &uuid_text(uuid));
+            let tool = Tool {
+                template: template.map_or_else(own, |template| Ok(template.clone()))?,
+                label,
+                search: search_path(),
+                scratch: std::env::temp_dir(),
+            };
+            let chosen = template.is_none() && kind != "ntfs";
+            (What::Tool(tool), chosen.then_some(uuid))
+        }
+    };
+    Ok(Wanted { name, what, uuid, discard: true })
+}
+
+/// Where programs are looked for: ordinary users often lack the folders that these are in.
+fn search_path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(if path.is_empty() { "" } else { ":" });
+    path.push(OsStr::new("/usr/sbin:/sbin:/usr/bin:/bin"));
+    path
 }
 
 fn source(from: &OsString) -> Result<From> {
@@ -248,14 +373,14 @@ pub fn run(args: &Args) -> Result<u8> {
         Some(seed) => seed,
         None => u64::from_le_bytes(random_bytes()?),
     };
-    let (options, discard) = options(args, seed)?;
+    let Wanted { name, what, uuid, discard } = wanted(args, seed)?;
     let unit = args.block_size.map_or(1024, u64::from);
     let reproducible = std::env::var_os("SOURCE_DATE_EPOCH").is_some();
     let request = MkfsRequest {
         image: nomount::image::ImageOptions { sync: !args.no_sync, ..args.open.image_options() },
         partition: args.open.choice(&target)?,
         size: args.size.as_deref().map(|text| bytes::parse(text, unit)).transpose().map_err(usage)?,
-        options,
+        what,
         discard,
         force: args.force,
         from: args.from.as_ref().map(source).transpose()?,
@@ -263,10 +388,8 @@ pub fn run(args: &Args) -> Result<u8> {
         seed: seed as u32,
         dry_run: args.dry_run,
     };
-    let kind = request.options.kind;
-    let uuid = request.options.uuid;
     let report = mkfs(&target.image, request)?;
-    print(args, &target, kind, uuid, &report).map_err(ui::output_failed)?;
+    print(args, &target, &name, uuid, &report).map_err(ui::output_failed)?;
     Ok(exit::DONE)
 }
 
@@ -275,50 +398,69 @@ fn uuid_text(uuid: Uuid) -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-fn print(args: &Args, target: &Target, kind: Kind, uuid: Uuid, report: &MkfsReport) -> std::io::Result<()> {
-    let made = &report.made;
+/// What is told of what was made: the sentence, and the JSON members.
+fn described(made: &Made) -> (String, Value) {
+    match made {
+        Made::Ext(made) => (
+            format!(
+                "{} blocks of {} bytes, {} inodes, journal of {} blocks",
+                made.blocks, made.block_size, made.inodes, made.journal_blocks
+            ),
+            json!({
+                "block_size": made.block_size,
+                "blocks": made.blocks,
+                "free_blocks": made.free_blocks,
+                "reserved_blocks": made.reserved_blocks,
+                "inodes": made.inodes,
+                "inode_size": made.inode_size,
+                "groups": made.groups,
+                "journal_blocks": made.journal_blocks,
+                "features": made.features,
+            }),
+        ),
+        Made::Fat(made) => (
+            format!("{}, {} clusters of {} bytes", made.kind.name(), made.clusters, made.cluster),
+            json!({ "fat": made.kind.name(), "clusters": made.clusters, "cluster_size": made.cluster }),
+        ),
+        Made::Swap(pages) => (format!("{pages} pages of 4096 bytes"), json!({ "pages": pages, "page_size": 4096 })),
+        Made::Tool(command) => (format!("what `{command}` makes"), json!({ "command": command })),
+    }
+}
+
+fn print(args: &Args, target: &Target, name: &str, uuid: Option<Uuid>, report: &MkfsReport) -> std::io::Result<()> {
     let filled = report.filled.as_ref();
-    let notes = || made.notes.iter().chain(filled.iter().flat_map(|filled| &filled.notes));
+    let own = if let Made::Ext(made) = &report.made { &made.notes[..] } else { &[] };
+    let notes = || own.iter().chain(filled.iter().flat_map(|filled| &filled.notes));
+    let (sentence, members) = described(&report.made);
     if args.json {
-        return ui::json(json!({
+        let mut value = json!({
             "image": target.image.display().to_string(),
             "partition": report.partition,
             "created": report.created,
             "dry_run": args.dry_run,
-            "type": kind.name(),
-            "uuid": uuid_text(uuid),
-            "block_size": made.block_size,
-            "blocks": made.blocks,
-            "free_blocks": made.free_blocks,
-            "reserved_blocks": made.reserved_blocks,
-            "inodes": made.inodes,
-            "inode_size": made.inode_size,
-            "groups": made.groups,
-            "journal_blocks": made.journal_blocks,
-            "features": made.features,
-            "filled": filled.map(|filled| json!({
-                "entries": filled.entries,
-                "directories": filled.dirs,
-                "hard_links": filled.links,
-                "bytes": filled.bytes,
-            })),
-            "notes": notes().collect::<Vec<_>>(),
-        }));
+            "type": name,
+            "label": args.label.as_ref().map(|label| label.to_string_lossy()),
+            "uuid": uuid.map(uuid_text),
+        });
+        if let (Value::Object(value), Value::Object(members)) = (&mut value, members) {
+            value.extend(members);
+            let filled = filled.map(|filled| {
+                json!({
+                    "entries": filled.entries,
+                    "directories": filled.dirs,
+                    "hard_links": filled.links,
+                    "bytes": filled.bytes,
+                })
+            });
+            value.insert("filled".to_owned(), json!(filled));
+            value.insert("notes".to_owned(), json!(notes().collect::<Vec<_>>()));
+        }
+        return ui::json(value);
     }
     notes().for_each(|note| ui::note(note));
     let would = if args.dry_run { "would have" } else { "has" };
-    let mut lines = vec![
-        format!(
-            "{}: {} {would} {} blocks of {} bytes, {} inodes, journal of {} blocks",
-            target.image.display(),
-            kind.name(),
-            made.blocks,
-            made.block_size,
-            made.inodes,
-            made.journal_blocks
-        ),
-        format!("UUID {}", uuid_text(uuid)),
-    ];
+    let mut lines = vec![format!("{}: {name} {would} {sentence}", target.image.display())];
+    lines.extend(uuid.map(|uuid| format!("UUID {}", uuid_text(uuid))));
     if let Some(filled) = filled {
         lines.push(format!("{} entries, {} bytes of contents", filled.entries, filled.bytes));
     }

@@ -1,12 +1,21 @@
 //! Making a filesystem in an image, empty or filled with a tree.
 
+mod swap;
+mod template;
+mod tool;
+
+pub use swap::SwapOptions;
+pub use template::{Template, Templates, check_label, type_for_os};
+pub use tool::Tool;
+
 use super::populate::{Fill, Filled, HostTree, TarStream, populate};
 use crate::disk::{Choice, Content, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Format, Image, ImageOptions};
 use crate::session::redo_path;
-use nomount_block::{ReadAt, Window, WriteAt};
-use nomount_ext::{Filesystem, Made, MkfsOptions, Options};
+use nomount_block::{HostFile, ReadAt, Window, WriteAt};
+use nomount_ext::{Filesystem, MkfsOptions, Options};
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -20,6 +29,32 @@ pub enum From {
     Tar(TarStream<Box<dyn Read>>),
 }
 
+/// Which filesystem.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// ext2, ext3 or ext4. Its size is that of the request.
+    Ext(Box<MkfsOptions>),
+    /// FAT. Where its partition begins is filled in.
+    Fat(nomount_fat::Options),
+    /// A swap area.
+    Swap(SwapOptions),
+    /// What a program of the host makes.
+    Tool(Tool),
+}
+
+/// What was made.
+#[derive(Debug)]
+pub enum Made {
+    /// ext2, ext3 or ext4.
+    Ext(Box<nomount_ext::Made>),
+    /// FAT.
+    Fat(nomount_fat::Made),
+    /// A swap area of so many pages of 4 KiB, with that of its header.
+    Swap(u32),
+    /// What this command made, or would make; `TARGET` stands for what it formats.
+    Tool(String),
+}
+
 /// What to make, and where.
 #[derive(Debug)]
 pub struct MkfsRequest {
@@ -27,15 +62,15 @@ pub struct MkfsRequest {
     pub image: ImageOptions,
     /// The whole device, or a partition by its number.
     pub partition: Choice,
-    /// Bytes of the filesystem. A raw image that is missing or shorter is made that long.
+    /// Bytes of the filesystem. An image that is missing is made that long, a raw one that is shorter too.
     pub size: Option<u64>,
-    /// The filesystem. Its size is the one above.
-    pub options: MkfsOptions,
-    /// Give the blocks of a file back to the host before. A device of the host is only zeroed where it must be.
+    /// The filesystem.
+    pub what: What,
+    /// Of ext only: give the blocks of a file back to the host before. A device of the host is only zeroed where it must be.
     pub discard: bool,
     /// Overwrite what is recognised there.
     pub force: bool,
-    /// Files to begin with.
+    /// Files to begin with; ext only.
     pub from: Option<From>,
     /// How they are made.
     pub fill: Fill,
@@ -64,6 +99,9 @@ pub struct MkfsReport {
 /// was made by this call is removed when it fails.
 pub fn mkfs(path: &Path, request: MkfsRequest) -> Result<MkfsReport> {
     let named = |error: Error| error.in_image(path);
+    if request.from.is_some() && !matches!(request.what, What::Ext(_)) {
+        return Err(named(Error::new(ErrorKind::Unsupported, "only ext2, ext3 and ext4 are filled with files here")));
+    }
     let length = match path.metadata() {
         Ok(meta) if meta.is_file() => Some(meta.len()),
         Ok(_) => None,
@@ -86,28 +124,30 @@ pub fn mkfs(path: &Path, request: MkfsRequest) -> Result<MkfsReport> {
     existing(path, request, false).map_err(named)
 }
 
-/// A new raw image.
+/// A new image, raw or qcow2.
 fn create(path: &Path, request: MkfsRequest) -> Result<MkfsReport> {
     let Some(size) = request.size else {
         let error = Error::new(ErrorKind::NotFound, "the image does not exist");
         return Err(error.hint("give a size after its name, as in `nomount mkfs disk.img 4G`, to make it"));
     };
-    if request.image.format == Some(Format::Qcow2) {
-        let error = Error::new(ErrorKind::Unsupported, "a qcow2 image is not made here");
-        return Err(error.hint("make it first with `qemu-img create -f qcow2`"));
-    }
     if matches!(request.partition, Choice::Number(_)) {
         return Err(Error::new(ErrorKind::NotFound, "the image does not exist, and so has no partitions"));
     }
-    let options = MkfsOptions { size: None, ..request.options.clone() };
     // Refused before anything is made.
-    let made = nomount_ext::plan(size, &options)?;
+    let made = plan(&request.what, size)?;
     if request.dry_run {
         return Ok(MkfsReport { made, filled: None, partition: None, created: true });
     }
     let failed = |error| Error::new(ErrorKind::Io, "cannot make the image").caused_by(error);
-    let file: File = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
-    let result = file.set_len(size).map_err(failed).and_then(|()| existing(path, request, true));
+    let file: File = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(failed)?;
+    // Zeroes in a new file, or in one of no bytes, are no container.
+    let format = request.image.format.unwrap_or(Format::Raw);
+    let empty = match format {
+        Format::Raw => file.set_len(size).map_err(failed),
+        Format::Qcow2 => container(file, size, request.image.sync),
+    };
+    let how = ImageOptions { format: Some(format), ..request.image.clone() };
+    let result = empty.and_then(|()| existing(path, MkfsRequest { image: how, ..request }, true));
     if result.is_err() {
         // What is left is of no use; the failure that matters is the other one.
         let _ = std::fs::remove_file(path);
@@ -115,11 +155,38 @@ fn create(path: &Path, request: MkfsRequest) -> Result<MkfsReport> {
     result
 }
 
-fn existing(path: &Path, request: MkfsRequest, created: bool) -> Result<MkfsReport> {
+/// An empty qcow2 image for a guest's disk of `size` bytes.
+fn container(file: File, size: u64, sync: bool) -> Result<()> {
+    let options = nomount_qcow2::CreateOptions::new(size);
+    nomount_qcow2::create(HostFile::new(file, sync)?, &options, None)?;
+    Ok(())
+}
+
+/// What would be made in a volume of `len` bytes.
+fn plan(what: &What, len: u64) -> Result<Made> {
+    Ok(match what {
+        What::Ext(options) => Made::Ext(Box::new(nomount_ext::plan(len, options)?)),
+        What::Fat(options) => Made::Fat(nomount_fat::plan(len, options)?),
+        What::Swap(_) => Made::Swap(swap::pages(len)?),
+        What::Tool(tool) => {
+            let words = tool.find(OsStr::new("TARGET"))?.1;
+            Made::Tool(words.join(OsStr::new(" ")).to_string_lossy().into_owned())
+        }
+    })
+}
+
+fn make(what: &What, device: &mut impl WriteAt) -> Result<Made> {
+    Ok(match what {
+        What::Ext(options) => Made::Ext(Box::new(nomount_ext::mkfs(device, options)?)),
+        What::Fat(options) => Made::Fat(nomount_fat::mkfs(device, options)?),
+        What::Swap(options) => Made::Swap(swap::mkswap(device, options)?),
+        What::Tool(tool) => Made::Tool(tool.run(device)?),
+    })
+}
+
+fn existing(path: &Path, mut request: MkfsRequest, created: bool) -> Result<MkfsReport> {
     let write = !request.dry_run;
     let how = ImageOptions { write, ..request.image.clone() };
-    // Zeroes in a new file, or in one of no bytes, are no container.
-    let how = if created { ImageOptions { format: Some(Format::Raw), ..how } } else { how };
     let image = Image::open(path, &how)?;
     let place = place(&image.device, request.partition, request.force)?;
     let redo = redo_path(path);
@@ -133,30 +200,44 @@ fn existing(path: &Path, request: MkfsRequest, created: bool) -> Result<MkfsRepo
                 .map_err(|error| Error::new(ErrorKind::Io, "cannot remove the unfinished commit").caused_by(error))?;
         }
     }
-    let whole = place.partition.is_none() && request.size.is_none_or(|size| size == image.device.len());
-    let options = MkfsOptions {
-        size: if whole { None } else { request.size.or(Some(place.len)) },
-        discard: request.discard && path.metadata().is_ok_and(|meta| meta.is_file()),
-        ..request.options
-    };
-    if !write {
-        let made = nomount_ext::plan(place.len, &options)?;
-        return Ok(MkfsReport { made, filled: None, partition: place.partition, created });
+    let mut len = place.len;
+    match &mut request.what {
+        What::Ext(options) => {
+            let whole = place.partition.is_none() && request.size.is_none_or(|size| size == image.device.len());
+            options.size = if whole { None } else { request.size.or(Some(place.len)) };
+            options.discard = request.discard && path.metadata().is_ok_and(|meta| meta.is_file());
+        }
+        other => {
+            if let Some(size) = request.size {
+                if size > len {
+                    let message = format!("{size} bytes are more than the {len} that are there");
+                    return Err(Error::new(ErrorKind::NoSpace, message));
+                }
+                len = size;
+            }
+            if let What::Fat(options) = other {
+                options.hidden_sectors = u32::try_from(place.start / 512).unwrap_or(0);
+            }
+        }
     }
     let partition = place.partition;
+    if !write {
+        let made = plan(&request.what, len)?;
+        return Ok(MkfsReport { made, filled: None, partition, created });
+    }
     let volume = partition.map_or("whole device".to_owned(), |number| format!("partition {number}"));
     let named = |error: Error| error.in_volume(volume.clone());
-    let mut window = Window::new(image.device, place.start, place.len)?;
-    let made = nomount_ext::mkfs(&mut window, &options).map_err(|error| named(error.into()))?;
-    let filled = match request.from {
-        None => None,
-        Some(from) => {
+    let mut window = Window::new(image.device, place.start, len)?;
+    let made = make(&request.what, &mut window).map_err(named)?;
+    let filled = match (request.from, &request.what) {
+        (Some(from), What::Ext(options)) => {
             let ext = Options { now: options.now, seed: request.seed, ..Options::default() };
             Some(
                 fill(path, window, from, request.fill, ext)
                     .map_err(|error| named(error).hint("the filesystem was made, and has only a part of the files"))?,
             )
         }
+        _ => None,
     };
     Ok(MkfsReport { made, filled, partition, created })
 }

@@ -7,6 +7,7 @@ mod check;
 mod in_use;
 mod inject;
 mod look;
+mod mkfs_os;
 mod part;
 mod partitions;
 mod passwords;

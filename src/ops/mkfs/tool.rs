@@ -1,0 +1,139 @@
+//! Filesystems that a program of the host makes: on a sparse file as long as the volume, whose contents are then
+//! written to it. The program sees nothing of the image, and one that fails has changed nothing.
+
+use super::template::{Template, package};
+use crate::error::{Error, ErrorKind, Result};
+use nomount_block::{ExtentKind, HostFile, ReadAt, WriteAt};
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A program that takes longer is ended. Nothing but a full format of a large disk comes near.
+const TIME_LIMIT: Duration = Duration::from_secs(600);
+/// How often it is looked after.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// So much of what it says is told.
+const MAX_TEXT: u64 = 4 << 10;
+/// Bytes copied at once, and the unit in which zeroes are left out.
+const PIECE: usize = 64 << 10;
+
+/// A program to run.
+#[derive(Debug, Clone)]
+pub struct Tool {
+    /// Its command line.
+    pub template: Template,
+    /// The label to fill in.
+    pub label: OsString,
+    /// Where programs are looked for, as in `PATH`.
+    pub search: OsString,
+    /// The folder for the sparse file.
+    pub scratch: PathBuf,
+}
+
+impl Tool {
+    /// The program's path, and the command as it is told, with `target` for what it formats.
+    pub(super) fn find(&self, target: &OsStr) -> Result<(PathBuf, Vec<OsString>)> {
+        let words = self.template.fill(&self.label, target)?;
+        let program = &words[0];
+        let mut candidates = if program.as_encoded_bytes().contains(&b'/') {
+            vec![PathBuf::from(program)]
+        } else {
+            std::env::split_paths(&self.search).map(|folder| folder.join(program)).collect()
+        };
+        candidates.retain(|path| path.is_file());
+        let Some(path) = candidates.into_iter().next() else {
+            let error = Error::new(ErrorKind::NotFound, format!("the program {program:?} is not installed"));
+            return Err(match package(program) {
+                Some(package) => error.hint(format!("it is in the package {package}")),
+                None => error.hint("it is looked for in PATH, /usr/sbin and /sbin"),
+            });
+        };
+        Ok((path, words))
+    }
+
+    /// Runs the program and writes what it made to the device. Answers the command.
+    pub(super) fn run(&self, device: &mut impl WriteAt) -> Result<String> {
+        let scratch = |error| {
+            let message =
+                format!("cannot make a file of {} bytes to format in {}", device.len(), self.scratch.display());
+            Error::new(ErrorKind::Io, message).caused_by(error).hint("TMPDIR names another folder for it")
+        };
+        let named = tempfile::Builder::new().prefix("nomount-mkfs-").tempfile_in(&self.scratch).map_err(scratch)?;
+        let path = named.path().to_owned();
+        named.as_file().set_len(device.len()).map_err(scratch)?;
+        let file = HostFile::new(named.as_file().try_clone().map_err(scratch)?, false)?;
+        let (program, words) = self.find(path.as_os_str())?;
+        self.execute(&program, &words)?;
+        let made = path.metadata().map_err(scratch)?.len();
+        if made != device.len() {
+            return Err(Error::new(ErrorKind::Io, format!("{} changed the length of its target", program.display())));
+        }
+        copy(&file, device)?;
+        let told: Vec<_> = self.template.fill(&self.label, OsStr::new("TARGET"))?;
+        Ok(told.join(OsStr::new(" ")).to_string_lossy().into_owned())
+    }
+
+    fn execute(&self, program: &Path, words: &[OsString]) -> Result<()> {
+        let failed = |error| Error::new(ErrorKind::Io, format!("cannot run {}", program.display())).caused_by(error);
+        // A file rather than a pipe: a program that says more than we read does not wait for us.
+        let mut said = tempfile::tempfile_in(&self.scratch).map_err(failed)?;
+        let mut command = Command::new(program);
+        command.args(&words[1..]).env("PATH", &self.search).env("LC_ALL", "C").stdin(Stdio::null());
+        command.stdout(said.try_clone().map_err(failed)?).stderr(said.try_clone().map_err(failed)?);
+        let status = wait(command.spawn().map_err(failed)?).map_err(failed)?;
+        let message = match status {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => format!("{} ended with {status}", program.display()),
+            None => format!("{} took longer than {} seconds", program.display(), TIME_LIMIT.as_secs()),
+        };
+        let mut text = Vec::new();
+        said.rewind().and_then(|()| said.take(MAX_TEXT).read_to_end(&mut text)).map_err(failed)?;
+        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        let error = Error::new(ErrorKind::Io, message);
+        Err(if text.is_empty() { error } else { error.caused_by(text) })
+    }
+}
+
+/// Waits for a program, or ends it when it takes too long.
+fn wait(mut child: Child) -> std::io::Result<Option<ExitStatus>> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if start.elapsed() > TIME_LIMIT {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(PATIENCE);
+    }
+}
+
+/// Makes the device hold what the file does.
+fn copy(file: &HostFile, device: &mut impl WriteAt) -> Result<()> {
+    let len = file.len();
+    device.discard(0, len)?;
+    let mut buf = vec![0; PIECE];
+    let mut at = 0;
+    while at < len {
+        let extent = file.extent_at(at)?;
+        let end = at + extent.len;
+        if extent.kind == ExtentKind::Zero {
+            at = end;
+            continue;
+        }
+        while at < end {
+            let piece = &mut buf[..(end - at).min(PIECE as u64) as usize];
+            file.read_at(at, piece)?;
+            if piece.iter().any(|byte| *byte != 0) {
+                device.write_at(at, piece)?;
+            }
+            at += piece.len() as u64;
+        }
+    }
+    device.barrier()?;
+    Ok(())
+}
