@@ -47,8 +47,8 @@ struct SetupArgs {
     dir: PathBuf,
     #[command(flatten)]
     open: ImageArgs,
-    /// COUNT users of the container from CONTAINER on are those of the host from HOST on. Repeatable. By default root's
-    /// files are as in the image; those of others as rootless runtimes map: 0 is the caller, the rest from /etc/subuid
+    /// COUNT users of the container from CONTAINER on are those of the host from HOST on. Repeatable. By default root
+    /// has everyone as they are; for others 0 is the caller, and the rest are those of /etc/subuid
     #[arg(long, value_name = "CONTAINER:HOST:COUNT", value_parser = IdRange::parse)]
     uid_map: Vec<IdRange>,
     /// The same for groups; by default from /etc/subgid
