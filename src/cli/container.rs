@@ -239,6 +239,7 @@ fn print_teardown(dir: &Path, done: &Teardown, as_json: bool) -> io::Result<()> 
             "image": done.image.as_ref().map(|image| image.display().to_string()),
             "committed": done.applied.as_ref().map(applied_json),
             "written": done.commit.is_some(),
+            "transactions": done.commit.as_ref().map(|commit| commit.blocks.transactions),
             "discarded": done.discarded,
             "removed": done.removed,
             "notes": done.notes,
@@ -255,6 +256,10 @@ fn print_teardown(dir: &Path, done: &Teardown, as_json: bool) -> io::Result<()> 
                 applied.created, applied.changed, applied.removed, applied.bytes
             ),
         });
+        let transactions = done.commit.as_ref().map_or(0, |commit| commit.blocks.transactions);
+        if transactions > 1 {
+            lines.push(format!("the journal took {transactions} transactions, each consistent"));
+        }
         if applied.owners_unknown > 0 {
             lines.push(format!("{} owners of the host are nobody in the container", applied.owners_unknown));
         }
