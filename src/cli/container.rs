@@ -47,8 +47,8 @@ struct SetupArgs {
     dir: PathBuf,
     #[command(flatten)]
     open: ImageArgs,
-    /// COUNT users of the container from CONTAINER on are those of the host from HOST on. Repeatable. By default root's
-    /// files are as in the image; those of others as rootless runtimes map: 0 is the caller, the rest from /etc/subuid
+    /// COUNT users of the container from CONTAINER on are those of the host from HOST on. Repeatable. By default root
+    /// has everyone as they are; for others 0 is the caller, and the rest are those of /etc/subuid
     #[arg(long, value_name = "CONTAINER:HOST:COUNT", value_parser = IdRange::parse)]
     uid_map: Vec<IdRange>,
     /// The same for groups; by default from /etc/subgid
@@ -239,6 +239,7 @@ fn print_teardown(dir: &Path, done: &Teardown, as_json: bool) -> io::Result<()> 
             "image": done.image.as_ref().map(|image| image.display().to_string()),
             "committed": done.applied.as_ref().map(applied_json),
             "written": done.commit.is_some(),
+            "transactions": done.commit.as_ref().map(|commit| commit.blocks.transactions),
             "discarded": done.discarded,
             "removed": done.removed,
             "notes": done.notes,
@@ -255,6 +256,10 @@ fn print_teardown(dir: &Path, done: &Teardown, as_json: bool) -> io::Result<()> 
                 applied.created, applied.changed, applied.removed, applied.bytes
             ),
         });
+        let transactions = done.commit.as_ref().map_or(0, |commit| commit.blocks.transactions);
+        if transactions > 1 {
+            lines.push(format!("the journal took {transactions} transactions, each consistent"));
+        }
         if applied.owners_unknown > 0 {
             lines.push(format!("{} owners of the host are nobody in the container", applied.owners_unknown));
         }

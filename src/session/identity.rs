@@ -16,7 +16,7 @@ impl Session {
     pub fn identity(&self) -> Result<String> {
         let fs = self.tree.filesystem();
         let info = fs.info();
-        let mut bytes = vec![0; SUPERBLOCK_LEN as usize];
+        let mut bytes = vec![0; SUPERBLOCK_LEN];
         fs.device().read_at(SUPERBLOCK_OFFSET, &mut bytes)?;
         let mut crc = crc32c::crc32c(&bytes);
         // None, or one outside of the filesystem, adds nothing.

@@ -1,7 +1,7 @@
 //! What was asked for, kept apart from what was done: a second reader compares the two before anything is committed.
 
 use super::{FileKind, GuestPath, NewNode, SetAttr, Stat, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 /// What must be found, and what must not, at the paths that were touched.
@@ -11,6 +11,8 @@ pub struct Expectations {
     files: BTreeMap<u64, Expected>,
     /// Paths, and the inode that must be there; none where nothing may be.
     names: BTreeMap<GuestPath, Option<u64>>,
+    /// Files of which the number of names is known.
+    linked: BTreeSet<u64>,
 }
 
 /// A piece of a file's contents that must be found, where it begins and a hash of it.
@@ -112,7 +114,20 @@ impl Expectations {
     /// What has `old` as a name has `new` as well; `stat` is what it is now.
     pub(super) fn linked(&mut self, old: &GuestPath, new: &GuestPath, stat: &Stat) {
         self.of(old, stat).links = Some(stat.links);
+        self.linked.insert(stat.ino);
         self.point(new.clone(), Some(stat.ino));
+    }
+
+    /// A directory goes with all that is in it, which may be names of any file.
+    pub(super) fn removed_tree(&mut self, path: &GuestPath, stat: &Stat) {
+        if stat.kind == FileKind::Dir {
+            for ino in std::mem::take(&mut self.linked) {
+                if let Some(file) = self.files.get_mut(&ino) {
+                    file.links = None;
+                }
+            }
+        }
+        self.removed(path, stat);
     }
 
     /// Nothing is at `path` any more, where `stat` was, nor below.
@@ -127,6 +142,7 @@ impl Expectations {
             && let Some(file) = self.files.get_mut(&stat.ino)
         {
             file.links = Some(stat.links.saturating_sub(1));
+            self.linked.insert(stat.ino);
         }
     }
 
@@ -265,7 +281,11 @@ mod tests {
         assert_eq!(shown(&all), ["/a None", "/b Some((12, None))", "/b/f None", "/b/g Some((13, Some(1)))"]);
         all.of(&path("/b/g"), &file).written(0, b"x");
         assert_eq!(all.bytes(), 1);
-        all.removed(&path("/b"), &dir);
+        all.linked(&path("/b/g"), &path("/g"), &stat(FileKind::File, 13, 2));
+        all.removed_tree(&path("/b"), &dir);
+        assert_eq!(shown(&all), ["/a None", "/b None", "/g Some((13, None))"]);
+        all.removed(&path("/g"), &file);
+        all.names.remove(&path("/g"));
         assert_eq!((shown(&all), all.bytes()), (vec!["/a None".to_owned(), "/b None".to_owned()], 0));
         // The number is given to another file: nothing of the old one is expected of it.
         all.created(&path("/b"), &file, &NewNode::File, SetAttr::default());

@@ -79,25 +79,23 @@ impl<D: WriteAt> ExtTree<D> {
     fn ino(&self, path: &GuestPath) -> Result<u32> {
         let last = self.last_dir.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let (Some(last), Some(name)) = (last.filter(|last| last.0.is_parent_of(path)), path.name()) {
-            return self.lookup(&last.0, last.1, name, path);
+            return self.lookup(path, path.components().len() - 1, last.1, name);
         }
         let mut ino = ROOT_INO;
-        let mut here = GuestPath::root();
-        for name in path.components() {
-            let next = self.lookup(&here, ino, name, path)?;
-            if here.is_parent_of(path) {
-                let last = Some(Arc::new((here.clone(), ino)));
+        for (depth, name) in path.components().enumerate() {
+            let next = self.lookup(path, depth, ino, name)?;
+            if depth + 1 == path.components().len() {
+                let last = Some(Arc::new((path.prefix(depth), ino)));
                 *self.last_dir.lock().unwrap_or_else(PoisonError::into_inner) = last;
             }
-            here = here.join(name);
             ino = next;
         }
         Ok(ino)
     }
 
-    /// Looks for a name of `path` in one directory on the way.
-    fn lookup(&self, dir: &GuestPath, ino: u32, name: &[u8], path: &GuestPath) -> Result<u32> {
-        let found = self.fs.lookup(ino, name).map_err(|e| Error::from(e).at_path(dir.to_bytes()))?;
+    /// Looks for the name of `path` that is in the directory `depth` components down, inode `ino`.
+    fn lookup(&self, path: &GuestPath, depth: usize, ino: u32, name: &[u8]) -> Result<u32> {
+        let found = self.fs.lookup(ino, name).map_err(|e| Error::from(e).at_path(path.prefix(depth).to_bytes()))?;
         Ok(found.ok_or_else(|| Error::from(nomount_ext::Error::NotFound).at_path(path.to_bytes()))?.ino)
     }
 
@@ -326,7 +324,7 @@ impl<D: WriteAt> FileTree for ExtTree<D> {
         let result = self.fs.remove_tree(dir, name);
         self.names_changed();
         let removed = self.at(path, result)?;
-        self.expected.removed(path, &stat);
+        self.expected.removed_tree(path, &stat);
         Ok(removed)
     }
 

@@ -179,13 +179,12 @@ impl MemTree {
 
     fn lookup(&self, path: &GuestPath) -> Result<u64> {
         let mut ino = ROOT;
-        let mut here = GuestPath::root();
-        for name in path.components() {
+        for (depth, name) in path.components().enumerate() {
             let Body::Dir(names) = &self.nodes[&ino].body else {
-                return Err(error(ErrorKind::NotADirectory, "not a directory", &here));
+                return Err(error(ErrorKind::NotADirectory, "not a directory", &path.prefix(depth)));
             };
-            here = here.join(name);
-            ino = *names.get(name).ok_or_else(|| error(ErrorKind::NotFound, "no such file or directory", &here))?;
+            let missing = || error(ErrorKind::NotFound, "no such file or directory", &path.prefix(depth + 1));
+            ino = *names.get(name).ok_or_else(missing)?;
         }
         Ok(ino)
     }

@@ -71,6 +71,11 @@ impl GuestPath {
         Some(Self { components: parents.to_vec() })
     }
 
+    /// The path of the first `components` components.
+    pub(crate) fn prefix(&self, components: usize) -> Self {
+        Self { components: self.components[..components].to_vec() }
+    }
+
     /// Whether this is the directory that `path` is directly in.
     pub(crate) fn is_parent_of(&self, path: &Self) -> bool {
         path.components.split_last().is_some_and(|(_, parents)| parents == self.components)

@@ -73,7 +73,10 @@ pub(super) fn apply(tree: &mut dyn FileTree, top: &HostDir, manifest: &Manifest,
         applier.one(difference)?;
     }
     if let Some(dir) = applier.anchor_dir.take() {
-        applier.tree.remove_tree(&dir)?;
+        for anchor in std::mem::take(&mut applier.anchors).into_values() {
+            applier.tree.unlink(&anchor)?;
+        }
+        applier.tree.rmdir(&dir)?;
         if let Some(top) = &plan.top {
             applier.set_mtime(&GuestPath::root(), top)?;
         }

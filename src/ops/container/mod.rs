@@ -12,6 +12,8 @@ mod place;
 mod plan;
 mod setup;
 mod teardown;
+#[cfg(test)]
+mod tests;
 
 pub use apply::Applied;
 pub use setup::{Setup, SetupRequest, setup};

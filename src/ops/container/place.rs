@@ -30,7 +30,7 @@ impl Place {
             clean.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         let mut manifest = name.clone();
         manifest.push(SUFFIX);
-        Ok(Self { manifest: parent.join(manifest), dir: clean, parent, name })
+        Ok(Self { manifest: clean.with_file_name(manifest), dir: clean, parent, name })
     }
 
     /// Whether the directory is there, be it as a link or file.
