@@ -20,6 +20,10 @@ use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+/// Bytes in which signatures are, from the beginning (Btrfs: 64 KiB) and from the end (GPT, RAID: less than 160 KiB).
+const HEAD: u64 = 1 << 20;
+const TAIL: u64 = 192 << 10;
+
 /// Where the files come from.
 #[derive(Debug)]
 pub enum From {
@@ -178,10 +182,28 @@ fn plan(what: &What, len: u64) -> Result<Made> {
 fn make(what: &What, device: &mut impl WriteAt) -> Result<Made> {
     Ok(match what {
         What::Ext(options) => Made::Ext(Box::new(nomount_ext::mkfs(device, options)?)),
-        What::Fat(options) => Made::Fat(nomount_fat::mkfs(device, options)?),
-        What::Swap(options) => Made::Swap(swap::mkswap(device, options)?),
+        What::Fat(options) => {
+            nomount_fat::plan(device.len(), options)?;
+            wipe(device)?;
+            Made::Fat(nomount_fat::mkfs(device, options)?)
+        }
+        What::Swap(options) => {
+            swap::pages(device.len())?;
+            wipe(device)?;
+            Made::Swap(swap::mkswap(device, options)?)
+        }
         What::Tool(tool) => Made::Tool(tool.run(device)?),
     })
+}
+
+/// Zeroes where other filesystems, tables and RAID members have their signatures, at both ends: what writes little
+/// would leave them standing, and with two of them a device is nothing to those who look.
+fn wipe(device: &mut impl WriteAt) -> Result<()> {
+    let len = device.len();
+    device.discard(0, len.min(HEAD))?;
+    let tail = len.min(TAIL);
+    device.discard(len - tail, tail)?;
+    Ok(())
 }
 
 fn existing(path: &Path, mut request: MkfsRequest, created: bool) -> Result<MkfsReport> {
