@@ -40,7 +40,10 @@ fn theirs(image: &Path, check: bool) -> Vec<Command> {
     if check { vec![resize, fsck, grow] } else { vec![resize, grow] }
 }
 
-fn pair(names: [&str; 2], images: [&PathBuf; 2], commands: [&dyn Fn(&Path) -> Vec<Command>; 2]) {
+/// The commands that grow the image at a path.
+type Way<'a> = &'a dyn Fn(&Path) -> Vec<Command>;
+
+fn pair(names: [&str; 2], images: [&PathBuf; 2], commands: [Way<'_>; 2]) {
     let mut times: [Vec<Duration>; 2] = Default::default();
     for run in 0..RUNS {
         for ((image, command), times) in images.into_iter().zip(commands).zip(&mut times) {

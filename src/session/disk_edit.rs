@@ -22,6 +22,7 @@ pub struct DiskEdit {
     old_len: u64,
     free: Vec<Range<u64>>,
     dry_run: bool,
+    sync: bool,
 }
 
 impl DiskEdit {
@@ -39,7 +40,7 @@ impl DiskEdit {
             notes.extend(redo::apply(path, &mut image.device).map_err(named)?.describe().map(str::to_owned));
         }
         let mut edit = Self::on_device(image.device, path, dry_run);
-        (edit.format, edit.notes) = (image.format, notes);
+        (edit.format, edit.notes, edit.sync) = (image.format, notes, options.sync);
         Ok(edit)
     }
 
@@ -55,6 +56,7 @@ impl DiskEdit {
             old_len,
             free: Vec::new(),
             dry_run,
+            sync: true,
         }
     }
 
@@ -123,7 +125,7 @@ impl DiskEdit {
             let inside = |range: &Range<u64>| range.start <= offset && offset + len <= range.end;
             offset >= old_len || free.iter().any(inside)
         };
-        redo::commit(&self.path, self.staged, is_free).map_err(|error| {
+        redo::commit(&self.path, self.staged, self.sync, is_free).map_err(|error| {
             let error = if error.kind() == ErrorKind::NoSpace || redo::redo_path(&self.path).exists() {
                 error.hint("the image holds the old contents or, after `nomount recover`, all of the new ones")
             } else {

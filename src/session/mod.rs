@@ -202,7 +202,8 @@ impl Session {
             let who = "its journal is replayed by nomount, e2fsck or a boot";
             overlay.commit().map_err(|error| interrupted(error.into(), who))?;
         } else {
-            redo::commit(&self.path, overlay, |_, _| true).map_err(|error| interrupted(error, "`nomount recover`"))?;
+            redo::commit(&self.path, overlay, self.options.image.sync, |_, _| true)
+                .map_err(|error| interrupted(error, "`nomount recover`"))?;
         }
         Ok(Commit { blocks, opinion })
     }

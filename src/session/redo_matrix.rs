@@ -83,7 +83,8 @@ fn run(set: usize) {
         let mut then = base.clone();
         replay(&mut then, &first).unwrap();
         let len = then.len();
-        let redo = encode(&(Box::new(then.clone()) as Device), Phase::Complete, len, len, &rest).unwrap();
+        let (device, mut redo): (Device, _) = (Box::new(then.clone()), Vec::new());
+        encode(&mut redo, &device, Phase::Complete, (len, len), &rest).unwrap();
         let mut done = then.clone();
         replay(&mut done, &rest).unwrap();
         let [before, after] = [&base, &done].map(|image| TreeDigest::of_ext(&scratch::device(image), 0));

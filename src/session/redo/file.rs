@@ -1,10 +1,12 @@
 //! What stands in a redo file: magic and a version, phase, lengths of the device, records, and a checksum over all of it.
+//! A write has the checksums of the sectors that were there before.
 
-use super::Device;
+use super::{Device, cannot_write};
 use crate::error::{Error, ErrorKind, Result};
 use byteorder::{ByteOrder, LittleEndian};
 use nomount_block::{ReadAt, Record};
 use std::collections::HashMap;
+use std::io::Write;
 
 const MAGIC: &[u8; 8] = b"NMREDO\0\x02";
 /// Magic, phase, length of the device before and after, number of records.
@@ -52,46 +54,72 @@ impl Redo {
     }
 }
 
-/// The file for a change from a device of `before` bytes to one of `after`. What the records overwrite is taken from
-/// `device`.
+/// Writes the file for a change from a device of `before` bytes to one of `after`. What the records overwrite is taken
+/// from `device`.
 pub(in crate::session) fn encode(
+    file: &mut impl Write,
     device: &Device,
     phase: Phase,
-    before: u64,
-    after: u64,
+    (before, after): (u64, u64),
     records: &[Record],
-) -> Result<Vec<u8>> {
-    let mut bytes = MAGIC.to_vec();
-    let words = |bytes: &mut Vec<u8>, words: &[u64]| words.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+) -> Result<()> {
+    let mut out = Sum { file, crc: 0, len: 0 };
     let number = match phase {
         Phase::TakeBack => 0,
         Phase::Complete => 1,
     };
-    words(&mut bytes, &[number, before, after, records.len() as u64]);
+    out.bytes(MAGIC)?;
+    out.words(&[number, before, after, records.len() as u64])?;
+    let mut old = Vec::new();
     for record in records {
         match record {
             Record::Write { offset, data } => {
-                words(&mut bytes, &[KIND_WRITE, *offset, data.len() as u64]);
-                let mut old = vec![0; data.len()];
+                out.words(&[KIND_WRITE, *offset, data.len() as u64])?;
+                old.clear();
+                old.resize(data.len(), 0);
                 let there = device.len().saturating_sub(*offset).min(data.len() as u64) as usize;
                 if there > 0 {
                     device.read_at(*offset, &mut old[..there])?;
                 }
-                bytes.extend_from_slice(&old);
-                bytes.extend_from_slice(data);
+                let sums: Vec<u8> = sums(&old).flat_map(u32::to_le_bytes).collect();
+                out.bytes(&sums)?;
+                out.bytes(data)?;
             }
-            Record::Barrier => words(&mut bytes, &[KIND_BARRIER, 0, 0]),
-            Record::Discard { offset, len } => words(&mut bytes, &[KIND_DISCARD, *offset, *len]),
-            Record::SetLen(len) => words(&mut bytes, &[KIND_SET_LEN, 0, *len]),
+            Record::Barrier => out.words(&[KIND_BARRIER, 0, 0])?,
+            Record::Discard { offset, len } => out.words(&[KIND_DISCARD, *offset, *len])?,
+            Record::SetLen(len) => out.words(&[KIND_SET_LEN, 0, *len])?,
         }
-        if bytes.len() as u64 > MAX_REDO {
+        if out.len > MAX_REDO {
             let message = format!("the change is too large to be protected: a redo file has at most {MAX_REDO} bytes");
             return Err(Error::new(ErrorKind::Limit, message));
         }
     }
-    let crc = crc32c::crc32c(&bytes);
-    bytes.extend_from_slice(&crc.to_le_bytes());
-    Ok(bytes)
+    let crc = out.crc.to_le_bytes();
+    out.bytes(&crc)
+}
+
+/// Writes on, with a checksum of all so far.
+struct Sum<'a, W> {
+    file: &'a mut W,
+    crc: u32,
+    len: u64,
+}
+
+impl<W: Write> Sum<'_, W> {
+    fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.crc = crc32c::crc32c_append(self.crc, bytes);
+        self.len += bytes.len() as u64;
+        self.file.write_all(bytes).map_err(cannot_write)
+    }
+
+    fn words(&mut self, words: &[u64]) -> Result<()> {
+        words.iter().try_for_each(|word| self.bytes(&word.to_le_bytes()))
+    }
+}
+
+/// The checksums of the sectors of a write.
+fn sums(data: &[u8]) -> impl Iterator<Item = u32> {
+    data.chunks(SECTOR as usize).map(crc32c::crc32c)
 }
 
 /// Reads a file. The error says what is wrong with it.
@@ -133,10 +161,11 @@ pub(super) fn decode(bytes: &[u8], device_len: u64) -> Result<Redo, String> {
                 redo.records.push(Record::Discard { offset, len });
             }
             KIND_WRITE if inside => {
-                let (old, following) = rest.split_at_checked(len as usize).ok_or_else(short)?;
+                let sectors = len.div_ceil(SECTOR) as usize;
+                let (old, following) = rest.split_at_checked(4 * sectors).ok_or_else(short)?;
                 let (data, following) = following.split_at_checked(len as usize).ok_or_else(short)?;
-                redo.known.add(offset, old);
-                redo.known.add(offset, data);
+                redo.known.add(offset, old.chunks(4).map(LittleEndian::read_u32));
+                redo.known.add(offset, sums(data));
                 redo.records.push(Record::Write { offset, data: data.to_vec() });
                 rest = following;
             }
@@ -155,9 +184,9 @@ pub(in crate::session) struct Known {
 }
 
 impl Known {
-    fn add(&mut self, offset: u64, data: &[u8]) {
-        for (at, sector) in (offset..).step_by(SECTOR as usize).zip(data.chunks(SECTOR as usize)) {
-            self.sectors.entry(at).or_default().push(crc32c::crc32c(sector));
+    fn add(&mut self, offset: u64, sums: impl Iterator<Item = u32>) {
+        for (at, sum) in (offset..).step_by(SECTOR as usize).zip(sums) {
+            self.sectors.entry(at).or_default().push(sum);
         }
     }
 

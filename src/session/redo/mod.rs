@@ -9,7 +9,7 @@
 //! new, for whoever opens the image with this library. Others see the filesystem marked as not cleanly unmounted, or
 //! its journal, while the file exists; or a device that is longer than its table says.
 //!
-//! Each record carries what the image held before. A sector that holds neither that nor anything the file writes shows
+//! Each record carries a checksum of what the image held before. A sector that holds neither that nor anything the file writes shows
 //! that the image was changed by someone else meanwhile, or is another one: then nothing is applied.
 
 mod file;
@@ -22,8 +22,13 @@ use file::{MAX_REDO, decode};
 use nomount_block::{Overlay, ReadAt, Record, SetLen, WriteAt, replay};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+
+/// Places in front whose contents tell whether somebody used an image since a commit of it was interrupted.
+const IN_FRONT: usize = 16;
+/// Written at a time.
+const BUFFER: usize = 1 << 18;
 
 /// What became of an interrupted commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +61,12 @@ pub fn redo_path(image: &Path) -> PathBuf {
 
 fn host(path: &Path) -> impl Fn(std::io::Error) -> Error {
     let path = path.to_owned();
-    move |error| {
-        let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::NoSpace } else { ErrorKind::Io };
-        Error::new(kind, "the redo file cannot be used").caused_by(error).in_image(&path)
-    }
+    move |error| cannot_write(error).in_image(&path)
+}
+
+fn cannot_write(error: std::io::Error) -> Error {
+    let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::NoSpace } else { ErrorKind::Io };
+    Error::new(kind, "the redo file cannot be used").caused_by(error)
 }
 
 /// Whether an image has an unfinished commit.
@@ -75,18 +82,21 @@ pub(super) fn unfinished(image: &Path) -> Error {
 }
 
 /// Commits a staged change. `is_free` tells whether nothing that is committed lives in a stretch of the device (offset,
-/// length), as the caller of [`WriteAt::write_fresh`] promised of it.
-pub(super) fn commit(image: &Path, staged: Overlay<Device>, is_free: impl Fn(u64, u64) -> bool) -> Result<()> {
+/// length), as the caller of [`WriteAt::write_fresh`] promised of it. With `sync` the redo file is durable when it must.
+pub(super) fn commit(
+    image: &Path,
+    staged: Overlay<Device>,
+    sync: bool,
+    is_free: impl Fn(u64, u64) -> bool,
+) -> Result<()> {
     let after = staged.len();
     let (mut device, fresh, mut rest) = staged.split_fresh(is_free);
     let before = device.len();
     let grows = after > before;
     if grows {
         rest.retain(|record| !matches!(record, Record::SetLen(_)));
-        // What goes ahead below the old end may stand there already when this is taken back.
-        let inside = |record: &&Record| matches!(record, Record::Write { offset, .. } if *offset < before);
-        let known: Vec<Record> = fresh.iter().filter(inside).chain(&rest).cloned().collect();
-        put(image, &encode(&device, Phase::TakeBack, before, after, &known)?, false)?;
+        let known = in_front(&fresh, &rest, before);
+        put(image, &device, Phase::TakeBack, (before, after), &known, sync)?;
         let longer = device.set_len(after);
         if longer.is_err() && device.len() == before {
             remove(&redo_path(image))?;
@@ -96,22 +106,48 @@ pub(super) fn commit(image: &Path, staged: Overlay<Device>, is_free: impl Fn(u64
     }
     replay(&mut device, &fresh)?;
     device.barrier()?;
-    put(image, &encode(&device, Phase::Complete, before, after, &rest)?, grows)?;
+    put(image, &device, Phase::Complete, (before, after), &rest, sync)?;
     replay(&mut device, &rest)?;
     device.barrier()?;
     remove(&redo_path(image))
 }
 
-/// Gives a redo file its name once it is durable.
-fn put(image: &Path, bytes: &[u8], replace: bool) -> Result<()> {
+/// The changes that are nearest to the beginning of the disk: those of the partition table and of the superblock, which
+/// whoever uses the disk meanwhile changes, too. What goes ahead below the old end may be there already when a commit is
+/// taken back.
+fn in_front(fresh: &[Record], rest: &[Record], before: u64) -> Vec<Record> {
+    let place = |record: &Record| match record {
+        Record::Write { offset, .. } if *offset < before => Some(*offset),
+        _ => None,
+    };
+    let mut places: Vec<u64> = rest.iter().filter_map(place).collect();
+    places.sort_unstable();
+    places.dedup();
+    let last = places.get(IN_FRONT).copied().unwrap_or(before);
+    let all = fresh.iter().chain(rest);
+    all.filter(|record| place(record).is_some_and(|offset| offset < last)).cloned().collect()
+}
+
+/// Writes a redo file, and gives it its name once it is durable. The one for completing takes the place of the other.
+fn put(image: &Path, device: &Device, phase: Phase, lengths: (u64, u64), records: &[Record], sync: bool) -> Result<()> {
     let path = redo_path(image);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let made = tempfile::Builder::new().prefix(".nomount-").suffix(".redo").tempfile_in(folder);
     let mut file = made.map_err(host(&path))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(host(&path))?;
-    let named = if replace { file.persist(&path) } else { file.persist_noclobber(&path) };
+    let mut buffered = BufWriter::with_capacity(BUFFER, &mut file);
+    encode(&mut buffered, device, phase, lengths, records).map_err(|error| error.in_image(&path))?;
+    buffered.flush().map_err(host(&path))?;
+    drop(buffered);
+    if sync {
+        file.as_file().sync_all().map_err(host(&path))?;
+    }
+    let replaces = phase == Phase::Complete && lengths.1 > lengths.0;
+    let named = if replaces { file.persist(&path) } else { file.persist_noclobber(&path) };
     named.map_err(|error| host(&path)(error.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(host(&path))
+    if sync {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(host(&path))?;
+    }
+    Ok(())
 }
 
 fn remove(path: &Path) -> Result<()> {
