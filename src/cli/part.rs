@@ -7,7 +7,7 @@ use super::{exit, part_show, ui};
 use clap::Subcommand;
 use nomount::disk::Choice;
 use nomount::image::ImageOptions;
-use nomount::ops::part::{Addition, NewSize, PartEdit, edit, list};
+use nomount::ops::part::{Addition, PartEdit, PartSize, edit, list};
 use nomount::session::redo_path;
 use nomount::{Error, ErrorKind, Result};
 use nomount_ptable::{DiskId, Guid, NewPartition, Scheme};
@@ -105,7 +105,7 @@ struct AddArgs {
     common: EditArgs,
     /// How large
     #[arg(long, short = 's', value_name = "SIZE|max", default_value = "max", value_parser = parse_size_or_max)]
-    size: NewSize,
+    size: PartSize,
     /// Where it begins, from the start of the disk
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     start: Option<u64>,
@@ -145,7 +145,7 @@ struct ResizeArgs {
     common: EditArgs,
     /// How large, or larger or smaller by how much
     #[arg(value_name = "SIZE|+SIZE|-SIZE|max", allow_hyphen_values = true, value_parser = parse_new_size)]
-    size: NewSize,
+    size: PartSize,
     /// Shrink it even if it holds something whose size is not known
     #[arg(long, short = 'F')]
     force: bool,
@@ -216,14 +216,14 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     bytes::parse(text, 1)
 }
 
-fn parse_size_or_max(text: &str) -> Result<NewSize, String> {
-    if text == "max" { Ok(NewSize::Max) } else { parse_bytes(text).map(NewSize::To) }
+fn parse_size_or_max(text: &str) -> Result<PartSize, String> {
+    if text == "max" { Ok(PartSize::Max) } else { parse_bytes(text).map(PartSize::To) }
 }
 
-fn parse_new_size(text: &str) -> Result<NewSize, String> {
+fn parse_new_size(text: &str) -> Result<PartSize, String> {
     match (text.strip_prefix('+'), text.strip_prefix('-')) {
-        (Some(more), _) => parse_bytes(more).map(NewSize::Grow),
-        (_, Some(less)) => parse_bytes(less).map(NewSize::Shrink),
+        (Some(more), _) => parse_bytes(more).map(PartSize::Grow),
+        (_, Some(less)) => parse_bytes(less).map(PartSize::Shrink),
         _ => parse_size_or_max(text),
     }
 }
@@ -353,7 +353,7 @@ fn addition(args: &AddArgs) -> Result<Addition> {
         number: args.common.target()?.1,
         start: args.start,
         len: match args.size {
-            NewSize::To(len) => Some(len),
+            PartSize::To(len) => Some(len),
             _ => None,
         },
         name: args.name.clone(),
@@ -383,10 +383,10 @@ mod tests {
 
     #[test]
     fn sizes_and_attributes() {
-        assert_eq!(parse_new_size("+1G"), Ok(NewSize::Grow(1 << 30)));
-        assert_eq!(parse_new_size("-512"), Ok(NewSize::Shrink(512)));
-        assert_eq!(parse_new_size("10M"), Ok(NewSize::To(10 << 20)));
-        assert_eq!(parse_new_size("max"), Ok(NewSize::Max));
+        assert_eq!(parse_new_size("+1G"), Ok(PartSize::Grow(1 << 30)));
+        assert_eq!(parse_new_size("-512"), Ok(PartSize::Shrink(512)));
+        assert_eq!(parse_new_size("10M"), Ok(PartSize::To(10 << 20)));
+        assert_eq!(parse_new_size("max"), Ok(PartSize::Max));
         assert!(["", "+", "--1", "+-1", "max+"].iter().all(|text| parse_new_size(text).is_err()));
         assert_eq!(parse_attribute("hidden"), Ok(62));
         assert_eq!(parse_attribute("48"), Ok(48));

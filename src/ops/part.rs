@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// How large a partition shall be, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NewSize {
+pub enum PartSize {
     /// So large.
     To(u64),
     /// Larger by so much.
@@ -55,7 +55,7 @@ pub enum PartEdit {
     /// A partition goes; its contents stay where they are.
     Delete(u32),
     /// A partition gets another end.
-    Resize(u32, NewSize),
+    Resize(u32, PartSize),
     /// A partition gets another type; see [`TypeId::parse`].
     SetType(u32, String),
     /// A partition of a GPT gets another name.
@@ -212,15 +212,15 @@ fn check_blank(disk: &DiskEdit) -> Result<()> {
     }
 }
 
-fn new_len(editor: &Editor, number: u32, size: NewSize) -> Result<u64> {
+fn new_len(editor: &Editor, number: u32, size: PartSize) -> Result<u64> {
     let partition = editor.table().partition(number);
     let (start, len) = partition.map_or((0, 0), |partition| (partition.start, partition.len));
     let too = |word: &str| Error::new(ErrorKind::Usage, format!("partition {number} has {len} bytes: {word}"));
     match size {
-        NewSize::To(len) => Ok(len),
-        NewSize::Grow(more) => len.checked_add(more).ok_or_else(|| too("the sum is too large")),
-        NewSize::Shrink(less) => len.checked_sub(less).ok_or_else(|| too("no more can go")),
-        NewSize::Max => Ok(editor.grow_limit(number)?.saturating_sub(start)),
+        PartSize::To(len) => Ok(len),
+        PartSize::Grow(more) => len.checked_add(more).ok_or_else(|| too("the sum is too large")),
+        PartSize::Shrink(less) => len.checked_sub(less).ok_or_else(|| too("no more can go")),
+        PartSize::Max => Ok(editor.grow_limit(number)?.saturating_sub(start)),
     }
 }
 
