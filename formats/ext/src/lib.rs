@@ -1,9 +1,9 @@
 //! ext2, ext3 and ext4: reading and writing a filesystem on a block device, without a kernel.
 //!
 //! [`Filesystem::open`] reads; [`Filesystem::open_for_write`] changes. Changes gather in memory and become visible
-//! together with [`Filesystem::commit`], whose write order survives a crash at any point. [`mkfs`] makes a filesystem,
-//! [`check`] says what is wrong in one. Sources: the kernel's Documentation/filesystems/ext4, cited in the modules by
-//! the names of its sections.
+//! together with [`Filesystem::commit`], whose write order survives a crash at any point. [`Filesystem::grow`] makes it longer
+//! in place. [`mkfs`] makes a filesystem, [`check`] says what is wrong in one. Sources: the kernel's
+//! Documentation/filesystems/ext4, cited in the modules by the names of its sections.
 #![forbid(unsafe_code)]
 
 mod acl;

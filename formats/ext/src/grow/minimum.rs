@@ -1,6 +1,7 @@
 //! How small a filesystem can surely become.
 
-use crate::error::Result;
+use super::plan::MAX_GROUPS;
+use crate::error::{Error, Result};
 use crate::features::{compat, incompat};
 use crate::fs::Filesystem;
 use crate::geometry::Geometry;
@@ -86,6 +87,9 @@ impl<D: ReadAt> Filesystem<D> {
         let geo = &self.geo;
         if geo.features.compat(compat::STABLE_INODES) {
             return Ok(geo.blocks_count);
+        }
+        if u64::from(geo.groups) > MAX_GROUPS {
+            return Err(Error::Limit(format!("{} block groups, of which {MAX_GROUPS} can be measured", geo.groups)));
         }
         let log = u32::from(self.state.sb.s_log_groups_per_flex).min(31);
         let flex = if geo.features.incompat(incompat::FLEX_BG) { 1u64 << log } else { 1 };

@@ -7,8 +7,8 @@ use crate::fs::Filesystem;
 use crate::geometry::{Geometry, GroupNr};
 use nomount_block::ReadAt;
 
-/// More groups than this are not made, so that memory and time have a bound: 512 TiB of 4 KiB blocks.
-const MAX_GROUPS: u64 = 1 << 22;
+/// More groups than this are neither made nor measured, so that memory and time have a bound: 512 TiB of 4 KiB blocks.
+pub(super) const MAX_GROUPS: u64 = 1 << 22;
 /// A last group with fewer blocks than its tables and this many is left out.
 const LAST_GROUP_ROOM: u64 = 50;
 /// Blocks that are staged besides those of the reserve: bitmap and descriptor of the last group, bitmap and descriptor of
@@ -131,11 +131,13 @@ impl Plan {
         self.to.features.incompat(incompat::META_BG) && !self.from.features.incompat(incompat::META_BG)
     }
 
-    /// Blocks that need protection, at most.
+    /// Blocks that need protection, at most: of the reserve those that become descriptors, and where a copy comes or goes
+    /// all others, whose lists name it.
     pub fn protected(&self) -> usize {
-        let more = self.to.groups > self.from.groups;
-        // A block of the reserve becomes descriptors, or lists another copy.
-        FIXED_BLOCKS + if more { self.from.reserved_gdt_blocks as usize } else { 0 }
+        let (from, to) = (&self.from, &self.to);
+        let more = (from.groups..to.groups).any(|group| to.has_super(group));
+        let listed = if more || from.backup_bgs != to.backup_bgs { 0 } else { to.reserved_gdt_blocks };
+        FIXED_BLOCKS + (from.reserved_gdt_blocks - listed) as usize
     }
 
     pub fn summary(&self) -> Grown {

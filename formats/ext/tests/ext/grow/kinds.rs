@@ -50,7 +50,10 @@ fn run(kind: &Kind) {
     assert_eq!(found, kind.wanted, "{name}: {grown:?}");
     let after = judged(name, file.path());
     assert!(before == after, "{name}: {:#?}", before.diff(&after));
-    restored(name, file.path(), &after, if long() { usize::MAX } else { 1 });
+    // With feature mmp e2fsck waits for a long time before it repairs anything.
+    if !kind.features.contains("mmp") || long() {
+        restored(name, file.path(), &after, if long() { usize::MAX } else { 1 });
+    }
 }
 
 fn run_all(kinds: Vec<Kind>) {
@@ -74,7 +77,8 @@ fn the_whole_family_with_and_without_a_reserve() {
         let none = without(EXT4, "metadata_csum");
         let alone = without(EXT4, "flex_bg");
         for features in [EXT2, EXT3, EXT4, &csum32, &uninit, &none, &alone] {
-            let options = format!("-b {block}");
+            let inode = if features.contains("extra_isize") { 256 } else { 128 };
+            let options = format!("-b {block} -I {inode}");
             let reserve = format!("{features},resize_inode");
             kinds.push(kind(from, to, &reserve, &options, Plain));
             // 64 groups fit the first block of descriptors where blocks are of 4 KiB.

@@ -87,8 +87,11 @@ fn judged(name: &str, path: &Path) -> TreeDigest {
     judges::e2fsck_fn(path, 0).unwrap_or_else(|e| panic!("{name}: {e}"));
     let fs = read(path);
     let geo = fs.geometry();
-    let done = output(command("resize2fs").arg(path).arg(geo.blocks_count.to_string()));
-    assert!(text(&done).contains("Nothing to do"), "{name}: {}", text(&done));
+    // With feature mmp it waits for 11 seconds.
+    if geo.features.incompat & 0x100 == 0 || crate::common::long() {
+        let done = output(command("resize2fs").arg(path).arg(geo.blocks_count.to_string()));
+        assert!(text(&done).contains("Nothing to do"), "{name}: {}", text(&done));
+    }
     let shown = dumped(path);
     let count = |field: &str| {
         let line =
