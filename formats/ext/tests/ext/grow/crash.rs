@@ -10,7 +10,7 @@ use nomount_kit::{judges, require, scratch};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// States of one kind; all of them with `NOMOUNT_LONG=1`.
-const STATES: usize = 40;
+const STATES: usize = 32;
 
 /// Features, options of mke2fs, KiB before and after.
 const KINDS: &[(&str, &str, u64, u64)] = &[

@@ -139,3 +139,24 @@ fn what_does_not_grow_writes_no_copies() {
     };
     assert!(!device.log().iter().any(touches_copy));
 }
+
+/// The checker knows where meta_bg has its copies of descriptors.
+#[test]
+fn a_spoiled_copy_of_spread_descriptors_is_told() {
+    let file = make(20_000, &format!("{EXT4},meta_bg"), "-b 1024 -g 1024 -N 1000 -J size=1");
+    file.as_file().set_len(60_000 << 10).unwrap();
+    let mut fs = open(file.path());
+    fs.grow(60_000).unwrap();
+    finish(fs);
+    let image = Memory::new(std::fs::read(file.path()).unwrap());
+    let geo = Filesystem::open(&image, OPTIONS).unwrap().geometry().clone();
+    // 16 groups to a block; copies of the second block in groups 17 and 31, of the last in its second group.
+    for group in [17, 31, 49] {
+        let mut spoiled = image.clone();
+        let has_super = u64::from(group == 49);
+        spoiled.write_at((geo.group_start(group) + has_super) * 1024 + 3, &[0x77]).unwrap();
+        let report = nomount_ext::check(&spoiled, OPTIONS, &nomount_ext::CheckOptions::default()).unwrap();
+        let ids: Vec<_> = report.findings().iter().map(|finding| finding.id).collect();
+        assert_eq!(ids, ["NM_BACKUP_DESCRIPTOR"], "{group}: {report}");
+    }
+}
