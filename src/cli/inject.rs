@@ -1,20 +1,16 @@
 //! `nomount inject`.
 
-use super::output::Output;
+use super::edit::{self, EditArgs, Place};
 use super::password::{self, Chosen};
-use super::target::{ImageArgs, Target, now};
-use super::{exit, ui};
+use super::target::Target;
+use super::{exit, host_file, ui};
 use nomount::ops::inject::{InjectFile, InjectReport, InjectRequest, Item, Outcome, inject, not_opened};
-use nomount::session::{Commit, Verify};
-use nomount::{Error, ErrorKind, Result, Session, SessionOptions};
+use nomount::session::Commit;
+use nomount::{Error, ErrorKind, Result};
 use serde_json::json;
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-/// The largest host file that is injected, in bytes: it is held in memory.
-const MAX_FILE: u64 = 1 << 30;
 
 /// Put ssh keys, a password, network configuration, metadata and files into a guest
 ///
@@ -27,8 +23,6 @@ pub struct Args {
     /// The image
     #[arg(value_name = "IMAGE[@PARTITION]")]
     image: OsString,
-    #[command(flatten)]
-    open: ImageArgs,
     /// Public ssh keys to allow: a file, `-` for standard input, or string:TEXT. Repeatable
     #[arg(long, value_name = "FILE")]
     key: Vec<OsString>,
@@ -53,38 +47,13 @@ pub struct Args {
     /// Write the very bytes and modes that OpenStack Nova writes, and treat an image that cannot be opened as it does
     #[arg(long)]
     nova_compat: bool,
-    /// Write a new image and leave this one alone
-    #[arg(long, short = 'o', value_name = "NEW")]
-    output: Option<PathBuf>,
-    /// Show what would change and write nothing
-    #[arg(long, short = 'n', conflicts_with = "output")]
-    dry_run: bool,
-    /// Whether an independent reader checks the result before it is committed
-    #[arg(long, value_name = "auto|always|never", default_value = "auto", value_parser = parse_verify)]
-    verify: Verify,
-    /// Do not wait for the disk: faster, for images that are thrown away when the machine stops
-    #[arg(long)]
-    no_sync: bool,
-    /// Number to derive new inode generations from; with SOURCE_DATE_EPOCH the same edit gives the same bytes
-    #[arg(long, value_name = "N")]
-    seed: Option<u32>,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub edit: EditArgs,
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("NAME=VALUE is needed")?;
     if name.is_empty() { Err("the name is empty".to_owned()) } else { Ok((name.to_owned(), value.to_owned())) }
-}
-
-pub(super) fn parse_verify(text: &str) -> Result<Verify, String> {
-    match text {
-        "auto" => Ok(Verify::Auto),
-        "always" => Ok(Verify::Always),
-        "never" => Ok(Verify::Never),
-        _ => Err("auto, always or never is needed".to_owned()),
-    }
 }
 
 /// Runs the command.
@@ -94,7 +63,7 @@ pub fn run(args: Args) -> Result<u8> {
         return Err(Error::new(ErrorKind::Usage, "inject works on an image, not on a path in it"));
     }
     let chosen = args.admin_password.as_deref().map(password::choose).transpose()?;
-    if args.json && chosen.as_ref().is_some_and(|chosen| chosen.random) {
+    if args.edit.json && chosen.as_ref().is_some_and(|chosen| chosen.random) {
         let message = "a random password would have to be shown, and passwords are never part of JSON";
         return Err(Error::new(ErrorKind::Usage, message).hint("make one yourself and give it with file: or fd:"));
     }
@@ -105,40 +74,18 @@ pub fn run(args: Args) -> Result<u8> {
             "nothing to inject: give --key, --admin-password, --net, --metadata or --file",
         ));
     }
-    let how = args.open.image_options();
-    let output =
-        args.output.as_deref().map(|new| Output::prepare(&target.image, new, how.format, how.lock)).transpose()?;
-    let image = output.as_ref().map_or(target.image.clone(), |output| output.path().to_owned());
-    let named = |error: Error| error.in_image(&image).rename_image(&image, &target.image);
-    let options = SessionOptions {
-        image: nomount::image::ImageOptions { write: true, sync: !args.no_sync, ..how },
-        partition: args.open.choice(&target)?,
-        now: now()?,
-        seed: match args.seed {
-            Some(seed) => seed,
-            None => u32::from_le_bytes(password::random_bytes()?),
-        },
-        verify: args.verify,
-        dry_run: args.dry_run,
-        mmp_wait: Some(std::thread::sleep),
-    };
-    let mut session = match Session::open(&image, options) {
+    let prepared = args.edit.prepare(&target)?;
+    let mut session = match prepared.open() {
         Ok(session) => session,
         Err(error) if args.nova_compat => {
-            let report = not_opened(&request.request, named(error))?;
+            let report = not_opened(&request.request, error)?;
             return finish(&args, &target, None, &report, None, &request);
         }
-        Err(error) => return Err(named(error)),
+        Err(error) => return Err(error),
     };
-    session.notes().iter().for_each(|text| ui::note(text));
-    let place = Place { volume: session.volume().to_string(), format: session.format().name() };
-    let report = inject(session.tree(), &request.request).map_err(|e| named(e).in_volume(&place.volume))?;
-    let commit = session.commit().map_err(named);
-    let commit = match (commit, output) {
-        (Ok(commit), Some(output)) => output.keep(!args.no_sync).map(|()| commit)?,
-        (Err(error), Some(output)) => return Err(output.drop_after(error)),
-        (commit, None) => commit?,
-    };
+    let place = Place::of(&session);
+    let report = inject(session.tree(), &request.request).map_err(|e| prepared.named(e).in_volume(&place.volume))?;
+    let commit = prepared.commit(session)?;
     finish(&args, &target, Some(place), &report, Some(&commit), &request)
 }
 
@@ -162,11 +109,11 @@ fn request(args: &Args, chosen: Option<Chosen>) -> Result<Prepared> {
     let mut files = Vec::new();
     for pair in &args.file {
         let (local, path) = split_file(pair)?;
-        files.push(InjectFile { path, contents: read_host(&local)?, mode: None, owner: None });
+        files.push(InjectFile { path, contents: host_file::read(&local)?, mode: None, owner: None });
     }
     let request = InjectRequest {
         key: (!args.key.is_empty()).then_some(keys),
-        net: args.net.as_deref().map(read_host).transpose()?,
+        net: args.net.as_deref().map(host_file::read).transpose()?,
         metadata: (!args.metadata.is_empty()).then(|| args.metadata.clone()),
         admin_password: chosen.map(|chosen| chosen.secret),
         files,
@@ -184,12 +131,9 @@ fn key(selector: &OsString) -> Result<Vec<u8>> {
         return Ok(text.to_vec());
     }
     if bytes == b"-" {
-        let mut text = Vec::new();
-        let read = std::io::stdin().take(MAX_FILE).read_to_end(&mut text);
-        read.map_err(|error| Error::new(ErrorKind::Io, "cannot read the key from standard input").caused_by(error))?;
-        return Ok(text);
+        return host_file::standard_input("the key");
     }
-    read_host(Path::new(std::ffi::OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes))))
+    host_file::read(Path::new(std::ffi::OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes))))
 }
 
 /// `LOCAL:/PATH`: the first colon before a slash parts them; a relative guest path after the first colon will do.
@@ -204,25 +148,6 @@ fn split_file(pair: &OsString) -> Result<(PathBuf, Vec<u8>)> {
     }
 }
 
-fn read_host(path: &Path) -> Result<Vec<u8>> {
-    let failed = |error: std::io::Error| {
-        let kind = if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Io };
-        Error::new(kind, format!("cannot read {}", path.display())).caused_by(error)
-    };
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(Error::new(ErrorKind::Limit, format!("{} is larger than 1 GiB", path.display())));
-    }
-    Ok(bytes)
-}
-
-struct Place {
-    volume: String,
-    format: &'static str,
-}
-
 fn finish(
     args: &Args,
     target: &Target,
@@ -231,28 +156,11 @@ fn finish(
     commit: Option<&Commit>,
     request: &Prepared,
 ) -> Result<u8> {
-    let image = args.output.as_deref().unwrap_or(&target.image);
-    if args.json {
-        let opinion = commit.and_then(|commit| commit.opinion.as_ref());
-        ui::json(json!({
-            "image": image.display().to_string(),
-            "format": place.as_ref().map(|place| place.format),
-            "volume": place.as_ref().map(|place| &place.volume),
-            "dry_run": args.dry_run,
-            "report": report,
-            "committed": commit.filter(|_| !args.dry_run).map(|commit| json!({
-                "blocks_in_free_space": commit.blocks.in_place,
-                "protected_blocks": commit.blocks.protected,
-                "journaled": commit.blocks.journaled,
-                "transactions": commit.blocks.transactions,
-            })),
-            "verified": opinion.map(|opinion| json!({
-                "independent_reader": opinion.independent,
-                "own_reader": opinion.own,
-                "reason": opinion.reason,
-            })),
-        }))
-        .map_err(ui::output_failed)?;
+    let image = args.edit.result(target);
+    if args.edit.json {
+        let mut document = edit::document(image, place.as_ref(), args.edit.dry_run, commit);
+        document["report"] = json!(report);
+        ui::json(document).map_err(ui::output_failed)?;
     } else {
         report.warnings.iter().for_each(|text| ui::warning(text));
         report.notes.iter().for_each(|text| ui::note(text));
@@ -270,10 +178,8 @@ fn text(
     request: &Prepared,
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(place) = place {
-        lines.push(format!("{} ({}), {}", image.display(), place.format, place.volume));
-    }
-    let would = if args.dry_run { "would " } else { "" };
+    lines.extend(place.map(|place| place.line(image)));
+    let would = if args.edit.dry_run { "would " } else { "" };
     lines.extend(report.changes.iter().map(|change| format!("  {would}{change}")));
     for item in &report.items {
         if let Outcome::Failed(reason) = &item.outcome {
@@ -284,43 +190,10 @@ fn text(
         lines.push("  nothing to change".to_owned());
     }
     if let Some(password) =
-        request.show.as_ref().filter(|_| !args.dry_run && *report.outcome(Item::AdminPassword) == Outcome::Done)
+        request.show.as_ref().filter(|_| !args.edit.dry_run && *report.outcome(Item::AdminPassword) == Outcome::Done)
     {
         lines.push(format!("  the new password of {} is {password}", args.user));
     }
-    lines.extend(commit.and_then(verified));
-    lines.push(if args.dry_run { "dry run: nothing was written".to_owned() } else { summary(commit) });
+    lines.extend(edit::outcome(commit, args.edit.dry_run));
     lines
-}
-
-/// Who read the result back; nothing where nothing was written.
-fn verified(commit: &Commit) -> Option<String> {
-    if commit.blocks.is_empty() {
-        return None;
-    }
-    Some(match &commit.opinion {
-        None => "  not read back before the commit (see --verify)".to_owned(),
-        Some(opinion) => {
-            let own = match &opinion.reason {
-                Some(reason) => format!(", {} by our own reader because ext4-view says: {reason}", opinion.own),
-                None => String::new(),
-            };
-            format!("  read back before the commit: {} paths by ext4-view{own}", opinion.independent)
-        }
-    })
-}
-
-fn summary(commit: Option<&Commit>) -> String {
-    match commit.map(|commit| commit.blocks) {
-        None => "nothing was written".to_owned(),
-        Some(blocks) if blocks.is_empty() => "nothing was written".to_owned(),
-        Some(blocks) => {
-            let how = match (blocks.journaled, blocks.transactions) {
-                (false, _) => "through a redo file".to_owned(),
-                (true, 0 | 1) => "through the journal".to_owned(),
-                (true, several) => format!("through the journal, which took {several} transactions"),
-            };
-            format!("committed: {} metadata blocks in free space, {} {how}", blocks.in_place, blocks.protected)
-        }
-    }
 }

@@ -4,11 +4,16 @@
 mod bytes;
 mod cat;
 mod check;
+mod chmod;
+mod chown;
 mod container;
+mod edit;
 mod exit;
+mod host_file;
 mod info;
 mod inject;
 mod ls;
+mod mkdir;
 mod mkfs;
 mod output;
 mod owners;
@@ -21,6 +26,7 @@ mod size;
 mod stat;
 mod target;
 mod ui;
+mod write;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -41,6 +47,11 @@ enum Command {
     Cat(cat::Args),
     Stat(stat::Args),
     Info(info::Args),
+    Write(write::WriteArgs),
+    Append(write::AppendArgs),
+    Mkdir(mkdir::Args),
+    Chmod(chmod::Args),
+    Chown(chown::Args),
     Mkfs(mkfs::Args),
     Part(part::Args),
     Check(check::Args),
@@ -72,6 +83,11 @@ pub fn main() -> ExitCode {
         Command::Cat(args) => cat::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Write(args) => write::run_write(&args),
+        Command::Append(args) => write::run_append(&args),
+        Command::Mkdir(args) => mkdir::run(&args),
+        Command::Chmod(args) => chmod::run(&args),
+        Command::Chown(args) => chown::run(&args),
         Command::Mkfs(args) => mkfs::run(&args),
         Command::Part(args) => part::run(&args),
         Command::Check(args) => check::run(&args),
@@ -100,11 +116,16 @@ impl Command {
     /// Whether errors are to be told as JSON, too.
     fn json(&self) -> bool {
         match self {
-            Self::Inject(args) => args.json,
+            Self::Inject(args) => args.edit.json,
             Self::Ls(args) => args.json,
             Self::Cat(args) => args.json,
             Self::Stat(args) => args.json,
             Self::Info(args) => args.json,
+            Self::Write(args) => args.json(),
+            Self::Append(args) => args.json(),
+            Self::Mkdir(args) => args.edit.json,
+            Self::Chmod(args) => args.edit.json,
+            Self::Chown(args) => args.edit.json,
             Self::Mkfs(args) => args.json,
             Self::Part(args) => args.json(),
             Self::Check(args) => args.json,

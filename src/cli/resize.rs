@@ -1,6 +1,6 @@
 //! `nomount grow`, `nomount shrink`, `nomount extend`.
 
-use super::inject::parse_verify;
+use super::edit::parse_verify;
 use super::output::Output;
 use super::target::{self, ImageArgs, Target};
 use super::{bytes, exit, ui};

@@ -102,9 +102,23 @@ impl Target {
 
     /// The paths in the guest: the target's own and those given as arguments, at least one.
     pub fn guest_paths(&self, arguments: &[OsString]) -> Result<Vec<GuestPath>> {
-        let all = self.path.iter().map(Vec::as_slice).chain(arguments.iter().map(|path| path.as_bytes()));
-        let paths: Vec<GuestPath> = all.map(GuestPath::parse).collect::<Result<_>>()?;
+        self.path_texts(arguments)?.iter().map(GuestPath::parse).collect()
+    }
+
+    /// The same as they are given. An argument may name the image again.
+    pub fn path_texts(&self, arguments: &[OsString]) -> Result<Vec<Vec<u8>>> {
+        let own = self.path.clone().into_iter();
+        let paths: Vec<Vec<u8>> = own.chain(arguments.iter().map(|argument| self.path_text(argument))).collect();
         if paths.is_empty() { Err(Error::new(ErrorKind::Usage, "no path is given")) } else { Ok(paths) }
+    }
+
+    /// The path of an argument, which may be `IMAGE:/path` of this image.
+    fn path_text(&self, argument: &OsString) -> Vec<u8> {
+        let named = Self::parse(argument.clone());
+        match named.path {
+            Some(path) if named.image == self.image && named.partition == self.partition => path,
+            _ => argument.as_bytes().to_vec(),
+        }
     }
 
     /// The path in the guest: the target's own, or the one given as an argument of its own.
@@ -153,5 +167,15 @@ mod tests {
         ] {
             assert_eq!(Target::parse(text.into()), wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn an_argument_may_name_the_image_again() {
+        let target = Target::parse("no-such.img@2:/etc".into());
+        let arguments = ["no-such.img@2:/var", "no-such.img:/tmp", "srv", "/a:/b"].map(OsString::from);
+        let paths = target.guest_paths(&arguments).unwrap();
+        let shown: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["/etc", "/var", "/no-such.img:/tmp", "/srv", "/a:/b"]);
+        assert!(Target::parse("no-such.img".into()).guest_paths(&[]).is_err());
     }
 }

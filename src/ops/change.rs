@@ -43,9 +43,9 @@ pub enum What {
     },
     /// A symbolic link that was not there.
     CreatedLink {
-        /// What it points to.
-        #[serde(serialize_with = "path_text")]
-        target: GuestPath,
+        /// What it points to, as it says.
+        #[serde(serialize_with = "bytes_text")]
+        target: Vec<u8>,
     },
     /// Other contents in the same file.
     Replaced {
@@ -77,17 +77,27 @@ pub enum What {
         /// Now.
         after: (u32, u32),
     },
+    /// An extended attribute that is gone.
+    RemovedXattr {
+        /// Its full name.
+        #[serde(serialize_with = "bytes_text")]
+        name: Vec<u8>,
+    },
 }
 
 fn octal<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format!("{mode:04o}"))
 }
 
-/// As text when it is UTF-8, otherwise with other bytes escaped.
 fn path_text<S: Serializer>(path: &GuestPath, serializer: S) -> Result<S::Ok, S::Error> {
-    match String::from_utf8(path.to_bytes()) {
-        Ok(text) => serializer.serialize_str(&text),
-        Err(_) => serializer.collect_str(path),
+    bytes_text(&path.to_bytes(), serializer)
+}
+
+/// As text when it is UTF-8, otherwise with other bytes escaped.
+fn bytes_text<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => serializer.serialize_str(text),
+        Err(_) => serializer.collect_str(&bytes.escape_ascii()),
     }
 }
 
@@ -99,13 +109,14 @@ impl fmt::Display for Change {
             What::CreatedFile { mode, uid, gid, after } => {
                 write!(f, "create {path} (mode {mode:04o}, {uid}:{gid}, {after} bytes)")
             }
-            What::CreatedLink { target } => write!(f, "create link {path} -> {target}"),
+            What::CreatedLink { target } => write!(f, "create link {path} -> {}", target.escape_ascii()),
             What::Replaced { before, after } => write!(f, "replace {path} ({before} -> {after} bytes)"),
             What::Appended { before, after } => write!(f, "append to {path} ({before} -> {after} bytes)"),
             What::Mode { before, after } => write!(f, "chmod {path} ({before:04o} -> {after:04o})"),
             What::Owner { before, after } => {
                 write!(f, "chown {path} ({}:{} -> {}:{})", before.0, before.1, after.0, after.1)
             }
+            What::RemovedXattr { name } => write!(f, "remove attribute {} of {path}", name.escape_ascii()),
         }
     }
 }

@@ -4,9 +4,12 @@ use super::change::{Change, What};
 use crate::error::Result;
 use crate::tree::{FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, append, make_dirs, replace};
 
+/// What chown(2) takes away from a file: who has it now must not run it with what it could do.
+const CAPABILITY: &[u8] = b"security.capability";
+
 /// Works on a tree and remembers what it changed.
 #[derive(Debug)]
-pub(crate) struct Editor<'t> {
+pub struct Editor<'t> {
     tree: &'t mut dyn FileTree,
     changes: Vec<Change>,
 }
@@ -47,7 +50,8 @@ impl<'t> Editor<'t> {
         Self { tree, changes: Vec::new() }
     }
 
-    pub(crate) fn tree(&self) -> &dyn FileTree {
+    /// The tree as it is now.
+    pub fn tree(&self) -> &dyn FileTree {
         self.tree
     }
 
@@ -60,7 +64,8 @@ impl<'t> Editor<'t> {
         self.changes.truncate(mark.changes);
     }
 
-    pub(crate) fn changes(&self) -> &[Change] {
+    /// What was changed so far.
+    pub fn changes(&self) -> &[Change] {
         &self.changes
     }
 
@@ -75,11 +80,26 @@ impl<'t> Editor<'t> {
     /// Makes missing directories, each with `new`; returns where `path` leads and whether it had to be made.
     pub(crate) fn make_dirs(&mut self, path: &GuestPath, new: Wanted) -> Result<(GuestPath, bool)> {
         let made = make_dirs(self.tree, path, new.for_new())?;
-        for dir in &made.created {
-            let stat = self.tree.stat(dir)?;
-            self.record(dir, What::CreatedDir { mode: stat.mode, uid: stat.uid, gid: stat.gid });
-        }
+        made.created.iter().try_for_each(|dir| self.created_dir(dir))?;
         Ok((made.path, !made.created.is_empty()))
+    }
+
+    /// Makes one directory in one that exists. `mode` says what becomes of the mode that a new directory has there.
+    pub(crate) fn make_dir(&mut self, path: &GuestPath, mode: impl FnOnce(u32) -> u32) -> Result<()> {
+        self.tree.create(path, NewNode::Dir, SetAttr::default())?;
+        let made = self.tree.stat(path)?.mode;
+        let wanted = mode(made);
+        if wanted != made {
+            // Not when it is created: a set-gid parent passes its bit on whatever is asked for.
+            self.tree.set_attr(path, SetAttr { mode: Some(wanted), ..SetAttr::default() })?;
+        }
+        self.created_dir(path)
+    }
+
+    fn created_dir(&mut self, path: &GuestPath) -> Result<()> {
+        let stat = self.tree.stat(path)?;
+        self.record(path, What::CreatedDir { mode: stat.mode, uid: stat.uid, gid: stat.gid });
+        Ok(())
     }
 
     /// Replaces or creates a file; `new` is for a new one only. Returns where `path` leads.
@@ -115,20 +135,22 @@ impl<'t> Editor<'t> {
     }
 
     /// Creates a symbolic link.
-    pub(crate) fn symlink(&mut self, path: &GuestPath, target: &GuestPath) -> Result<()> {
-        self.tree.create(path, NewNode::Symlink(target.to_bytes()), SetAttr::default())?;
-        self.record(path, What::CreatedLink { target: target.clone() });
+    pub(crate) fn symlink(&mut self, path: &GuestPath, target: &[u8]) -> Result<()> {
+        self.tree.create(path, NewNode::Symlink(target.to_vec()), SetAttr::default())?;
+        self.record(path, What::CreatedLink { target: target.to_vec() });
         Ok(())
     }
 
     /// Gives what is at `path`, links not followed, the attributes wanted. What is so already is not touched.
     ///
-    /// A file that changes hands loses its set-id bits unless a mode is wanted, as with chown(2).
+    /// What changes hands loses what chown(2) takes: its capabilities, if it is no directory, and unless a mode is
+    /// wanted its set-id bits, but for a set-gid bit that without execution means locking.
     pub(crate) fn set(&mut self, path: &GuestPath, wanted: Wanted) -> Result<()> {
         let stat = self.tree.stat(path)?;
         let before = (stat.uid, stat.gid);
         let after = (wanted.uid.unwrap_or(stat.uid), wanted.gid.unwrap_or(stat.gid));
-        let kept = if before != after && stat.kind == FileKind::File { stat.mode & !0o6000 } else { stat.mode };
+        let changes_hands = before != after && !matches!(stat.kind, FileKind::Dir | FileKind::Symlink);
+        let kept = if changes_hands { without_set_id(stat.mode) } else { stat.mode };
         let mode = wanted.mode.unwrap_or(kept);
         if before == after && mode == stat.mode {
             return Ok(());
@@ -146,8 +168,17 @@ impl<'t> Editor<'t> {
         if mode != stat.mode {
             self.record(path, What::Mode { before: stat.mode, after: mode });
         }
+        if changes_hands && self.tree.xattrs(path)?.iter().any(|(name, _)| name == CAPABILITY) {
+            self.tree.set_xattr(path, CAPABILITY, None)?;
+            self.record(path, What::RemovedXattr { name: CAPABILITY.to_vec() });
+        }
         Ok(())
     }
+}
+
+fn without_set_id(mode: u32) -> u32 {
+    let lost = if mode & 0o010 != 0 { 0o6000 } else { 0o4000 };
+    mode & !lost
 }
 
 #[cfg(test)]
@@ -172,7 +203,7 @@ mod tests {
         editor.append(&path("/etc/f"), b"12", Wanted::default()).unwrap();
         editor.replace(&path("/etc/f"), b"old12", Wanted::default()).unwrap();
         editor.set(&path("/etc/f"), Wanted::all(0o644, (0, 0))).unwrap();
-        editor.symlink(&path("/l"), &path("/etc")).unwrap();
+        editor.symlink(&path("/l"), b"../etc").unwrap();
         let lines: Vec<String> = editor.into_changes().iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
@@ -180,21 +211,31 @@ mod tests {
                 "create directory /a (mode 0750, 0:0)",
                 "create directory /a/b (mode 0750, 0:0)",
                 "append to /etc/f (3 -> 5 bytes)",
-                "create link /l -> /etc",
+                "create link /l -> ../etc",
             ]
         );
         assert!(!tree.has("/a/f"));
     }
 
     #[test]
-    fn a_file_that_changes_hands_loses_its_set_id_bits() {
+    fn a_file_that_changes_hands_loses_its_set_id_bits_and_capabilities() {
         let mut tree = MemTree::new();
-        tree.file("/f", "").chmod("/f", 0o6755).dir("/d").chmod("/d", 0o2755);
+        tree.file("/f", "").chmod("/f", 0o6755).dir("/d").chmod("/d", 0o6755).file("/locked", "");
+        tree.chmod("/locked", 0o2644);
+        for name in [&b"security.capability"[..], b"security.selinux"] {
+            tree.set_xattr(&path("/f"), name, Some(b"x")).unwrap();
+        }
         let mut editor = Editor::new(&mut tree);
+        editor.set(&path("/f"), Wanted::all(0o6755, (0, 0))).unwrap();
+        assert_eq!(editor.changes(), []);
         let to_user = Wanted { uid: Some(7), ..Wanted::default() };
-        editor.set(&path("/f"), to_user).unwrap();
-        editor.set(&path("/d"), to_user).unwrap();
-        assert_eq!((tree.mode("/f"), tree.mode("/d")), (0o755, 0o2755));
+        for name in ["/f", "/d", "/locked"] {
+            editor.set(&path(name), to_user).unwrap();
+        }
+        let removed = editor.changes().iter().filter(|change| matches!(change.what, What::RemovedXattr { .. })).count();
+        assert_eq!(removed, 1);
+        assert_eq!((tree.mode("/f"), tree.mode("/d"), tree.mode("/locked")), (0o755, 0o6755, 0o2644));
+        assert_eq!(tree.xattrs(&path("/f")).unwrap(), [(b"security.selinux".to_vec(), b"x".to_vec())]);
         assert_eq!(tree.owner_of("/f"), (7, 0));
     }
 }

@@ -3,6 +3,7 @@
 
 mod change;
 pub mod container;
+pub mod edit;
 mod editor;
 mod extract;
 pub mod guest;
@@ -16,6 +17,7 @@ pub mod populate;
 pub mod resize;
 
 pub use change::{Change, What};
+pub use editor::Editor;
 pub use extract::Extracted;
 pub use guest_names::Owner;
 pub use id_map::{IdMap, IdRange};

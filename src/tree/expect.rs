@@ -199,15 +199,14 @@ impl Expected {
         if *node == NewNode::File {
             self.size = 0;
         }
+        // A new directory in a set-gid one inherits that bit, whatever mode is asked for.
+        let inherited = if self.kind == FileKind::Dir { self.mode & 0o2000 } else { 0 };
         self.changed(attr);
+        self.mode |= inherited;
     }
 
     pub(super) fn changed(&mut self, attr: SetAttr) {
-        // A new directory in a set-gid one inherits that bit.
-        let inherited = if self.kind == FileKind::Dir { self.mode & 0o2000 } else { 0 };
-        if let Some(mode) = attr.mode {
-            self.mode = mode | inherited & self.mode;
-        }
+        self.mode = attr.mode.unwrap_or(self.mode);
         self.uid = attr.uid.unwrap_or(self.uid);
         self.gid = attr.gid.unwrap_or(self.gid);
     }
@@ -300,6 +299,18 @@ mod tests {
         all.of(&path("/two"), &two).written(0, b"22");
         all.renamed(&path("/one"), &path("/two"), &one, Some(&two));
         assert_eq!((shown(&all), all.bytes()), (vec!["/one None".to_owned(), "/two Some((13, None))".to_owned()], 1));
+    }
+
+    #[test]
+    fn the_set_gid_bit_is_inherited_once() {
+        let mut all = Expectations::default();
+        let inherited = Stat { mode: 0o2755, ..stat(FileKind::Dir, 12, 2) };
+        let attr = SetAttr { mode: Some(0o700), ..SetAttr::default() };
+        all.created(&path("/d"), &inherited, &NewNode::Dir, attr);
+        let file = all.of(&path("/d"), &inherited);
+        assert_eq!(file.mode, 0o2700);
+        file.changed(attr);
+        assert_eq!(file.mode, 0o700);
     }
 
     #[test]

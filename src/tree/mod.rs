@@ -9,12 +9,14 @@ mod make;
 pub(crate) mod memtree;
 mod path;
 mod resolve;
+mod walk;
 
 pub use expect::{Expectations, Expected, Piece};
 pub use ext::ExtTree;
 pub use make::{MadeDirs, Written, append, make_dirs, replace};
 pub use path::{GuestPath, MAX_NAME, MAX_PATH};
-pub use resolve::{Follow, MAX_LINKS, MAX_STEPS, MAX_TEXT, Resolved, exists, find, read_all, resolve};
+pub use resolve::{Follow, MAX_LINKS, MAX_STEPS, MAX_TEXT, Resolved, existing, exists, find, read_all, resolve};
+pub use walk::Walk;
 
 use crate::error::Result;
 use serde::{Deserialize, Serialize};

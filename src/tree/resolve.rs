@@ -132,6 +132,13 @@ pub fn exists(tree: &dyn FileTree, path: &GuestPath) -> bool {
     matches!(find(tree, path), Ok(Some(_)))
 }
 
+/// Where `path` leads, and what is there; [`NotFound`](ErrorKind::NotFound) when nothing is.
+pub fn existing(tree: &dyn FileTree, path: &GuestPath, follow: Follow) -> Result<(GuestPath, Stat)> {
+    let found = resolve(tree, path, follow)?;
+    let missing = || Error::new(ErrorKind::NotFound, "no such file or directory").at_path(path.to_bytes());
+    Ok((found.path, found.stat.ok_or_else(missing)?))
+}
+
 /// Reads the regular file that `path` leads to, links followed.
 ///
 /// A file longer than `limit` bytes is refused with [`Limit`](ErrorKind::Limit) before anything is read.

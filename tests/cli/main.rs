@@ -4,6 +4,7 @@
 mod common;
 
 mod check;
+mod edit;
 mod in_use;
 mod inject;
 mod look;

@@ -22,6 +22,9 @@ mod tests;
 pub use report::{InjectReport, ItemReport, Outcome, not_opened};
 pub use request::{InjectFile, InjectRequest, Item};
 
+pub(super) use mounts::point_out_hidden;
+pub(super) use selinux::point_out_unlabelled;
+
 use super::editor::Editor;
 use super::guest::{RootVerdict, looks_like_root};
 use crate::error::Result;
@@ -84,9 +87,9 @@ pub fn inject(tree: &mut dyn FileTree, request: &InjectRequest) -> Result<Inject
         }
     }
     if start.is_some() && !request.nova_compat {
-        report.notes.extend(selinux::point_out_unlabelled(editor.tree(), editor.changes()));
+        report.notes.extend(point_out_unlabelled(editor.tree(), editor.changes()));
     }
-    report.warnings.extend(mounts::point_out_hidden(editor.tree(), editor.changes()));
+    report.warnings.extend(point_out_hidden(editor.tree(), editor.changes()));
     report.changes = editor.into_changes();
     Ok(report)
 }

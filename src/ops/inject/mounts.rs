@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const MAX_MOUNTS: usize = 256;
 
 /// A warning for each mount point in the guest's fstab that hides some of `changes`.
-pub(super) fn point_out_hidden(tree: &dyn FileTree, changes: &[Change]) -> Vec<String> {
+pub(in crate::ops) fn point_out_hidden(tree: &dyn FileTree, changes: &[Change]) -> Vec<String> {
     if changes.is_empty() {
         return Vec::new();
     }

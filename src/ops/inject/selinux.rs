@@ -82,7 +82,7 @@ pub(super) fn is_enabled(tree: &dyn FileTree) -> Result<bool> {
 
 /// Says which of the files created in an SELinux guest have no context that anything will give them. New files have
 /// none at all; a restorecon that [`restore`] left for the next boot is only for the keys.
-pub(super) fn point_out_unlabelled(tree: &dyn FileTree, changes: &[Change]) -> Option<String> {
+pub(in crate::ops) fn point_out_unlabelled(tree: &dyn FileTree, changes: &[Change]) -> Option<String> {
     if !is_enabled(tree).unwrap_or(false) {
         return None;
     }
@@ -211,7 +211,7 @@ fn enable(editor: &mut Editor<'_>, unit: Option<Unit>, script: &GuestPath, notes
         };
         if !is_linked {
             let (wants, _) = editor.make_dirs(&GuestPath::parse(WANTS)?, Wanted::default())?;
-            editor.symlink(&wants.join("rc-local.service"), &target)?;
+            editor.symlink(&wants.join("rc-local.service"), &target.to_bytes())?;
         }
         notes.note(format!("rc-local.service was enabled, as nothing ran {script} at boot"));
     }
