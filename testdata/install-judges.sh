@@ -9,6 +9,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 # tool:package. A C compiler is the linker of every Rust build.
 tools=(
     mke2fs:e2fsprogs e2fsck:e2fsprogs debugfs:e2fsprogs dumpe2fs:e2fsprogs tune2fs:e2fsprogs
+    resize2fs:e2fsprogs python3:python3
     qemu-img:qemu-utils qemu-io:qemu-utils qemu-nbd:qemu-utils perl:perl-base
     sgdisk:gdisk sfdisk:fdisk
     mkfs.ntfs:ntfs-3g mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs blkid:util-linux mkswap:util-linux

@@ -23,6 +23,12 @@ const PACKAGES: &[(&str, &str)] = &[
     ("fakeroot", "fakeroot"),
     ("faketime", "faketime"),
     ("perl", "perl-base"),
+    ("python3", "python3"),
+    ("mkfs.ntfs", "ntfs-3g"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("blkid", "util-linux"),
+    ("mkswap", "util-linux"),
 ];
 
 /// Ordinary users often lack these in `PATH`.
