@@ -1,6 +1,6 @@
 //! `nomount recover`.
 
-use super::target::{ImageArgs, Target};
+use super::target::{ContainerArgs, Target};
 use super::{exit, ui};
 use nomount::Result;
 use nomount::session::Recovered;
@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(value_name = "IMAGE")]
     image: OsString,
     #[command(flatten)]
-    open: ImageArgs,
+    open: ContainerArgs,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

@@ -2,7 +2,7 @@
 
 use super::edit::parse_verify;
 use super::output::Output;
-use super::target::{self, ImageArgs, Target};
+use super::target::{self, ContainerArgs, ImageArgs, Target};
 use super::{bytes, exit, ui};
 use nomount::disk::Choice;
 use nomount::image::ImageOptions;
@@ -18,8 +18,6 @@ use std::path::PathBuf;
 /// Options of every change of size.
 #[derive(Debug, clap::Args)]
 struct Common {
-    #[command(flatten)]
-    open: ImageArgs,
     /// Say what would be done and write nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -34,9 +32,9 @@ struct Common {
     json: bool,
 }
 
-/// Grow a disk with what is on it, in place, in one commit: container, partition table, partition, filesystem
+/// Grow a disk with what is on it, in place and in one commit
 ///
-/// The last partition on the disk gets the room, or the one named with --expand; an extended partition grows with the
+/// Container, partition table, partition and filesystem grow together. The last partition on the disk gets the room, or the one named with --expand; an extended partition grows with the
 /// logical one in it. Without SIZE the disk stays as large as it is, and what is on it grows to its end. Whenever it is
 /// interrupted, the image is the old one or the new one.
 ///
@@ -62,12 +60,14 @@ pub struct GrowArgs {
     #[arg(long, short = 'o', value_name = "NEW", conflicts_with = "dry_run")]
     output: Option<PathBuf>,
     #[command(flatten)]
+    open: ImageArgs,
+    #[command(flatten)]
     common: Common,
 }
 
-/// Shrink a disk with what is on it, in place, in one commit: filesystem, partition, partition table, container
+/// Shrink a disk with what is on it, in place and in one commit
 ///
-/// The last partition on the disk gives the room, or the one named with --shrink. The filesystem is shrunk by resize2fs
+/// Filesystem, partition, partition table and container shrink together. The last partition on the disk gives the room, or the one named with --shrink. The filesystem is shrunk by resize2fs
 /// on a copy; what cannot fit is refused before anything is touched.
 ///
 /// Example: nomount shrink disk.qcow2 --minimum
@@ -89,12 +89,14 @@ pub struct ShrinkArgs {
     #[arg(long, short = 'o', value_name = "NEW", conflicts_with = "dry_run")]
     output: Option<PathBuf>,
     #[command(flatten)]
+    open: ImageArgs,
+    #[command(flatten)]
     common: Common,
 }
 
-/// Make a disk larger as OpenStack Nova does: the container, then an ext filesystem that is the whole disk
+/// Make a disk larger as OpenStack Nova does
 ///
-/// A disk that has the size, or more, stays as it is. The format must be named. A partition table is never touched, and
+/// That is the container, and then an ext filesystem that is the whole disk. A disk that has the size, or more, stays as it is. The format must be named. A partition table is never touched, and
 /// in containers other than raw the filesystem is not looked at without --filesystem. What was not done is said; it is
 /// no failure.
 ///
@@ -113,6 +115,8 @@ pub struct ExtendArgs {
     /// Who grows the filesystem; auto is e2fsprogs where nomount cannot
     #[arg(long, value_name = "auto|native|e2fsprogs", default_value = "auto", value_parser = parse_with)]
     grow_with: GrowWith,
+    #[command(flatten)]
+    open: ContainerArgs,
     #[command(flatten)]
     common: Common,
 }
@@ -145,28 +149,28 @@ fn parse_with(text: &str) -> Result<GrowWith, String> {
     }
 }
 
-impl Common {
-    fn image(&self) -> ImageOptions {
-        ImageOptions { sync: !self.no_sync, ..self.open.image_options() }
+/// The partition named in one of the three ways.
+fn choice(open: &ImageArgs, target: &Target, own: Option<Choice>) -> Result<Choice> {
+    match (own, open.choice(target)?) {
+        (Some(own), Choice::Auto) => Ok(own),
+        (Some(_), _) => Err(Error::new(ErrorKind::Usage, "the partition is given twice")),
+        (None, choice) => Ok(choice),
     }
+}
 
-    /// The partition named in one of the three ways.
-    fn choice(&self, target: &Target, own: Option<Choice>) -> Result<Choice> {
-        match (own, self.open.choice(target)?) {
-            (Some(own), Choice::Auto) => Ok(own),
-            (Some(_), _) => Err(Error::new(ErrorKind::Usage, "the partition is given twice")),
-            (None, choice) => Ok(choice),
-        }
+impl Common {
+    fn image(&self, open: ImageOptions) -> ImageOptions {
+        ImageOptions { sync: !self.no_sync, ..open }
     }
 
     /// Runs a change on the image, or on a new one, and tells what it did.
     fn run(
         &self,
         target: &Target,
+        how: &ImageOptions,
         output: Option<&PathBuf>,
         change: impl FnOnce(&std::path::Path) -> Result<Resized>,
     ) -> Result<u8> {
-        let how = self.image();
         let new = output.map(|new| Output::prepare(&target.image, new, how.format, how.lock)).transpose()?;
         let path = new.as_ref().map_or(target.image.clone(), |new| new.path().to_owned());
         let report = match (change(&path), new) {
@@ -198,16 +202,16 @@ pub fn run_grow(args: &GrowArgs) -> Result<u8> {
     let target = Target::parse(args.image.clone());
     image_only(&target)?;
     let request = GrowRequest {
-        image: args.common.image(),
+        image: args.common.image(args.open.image_options()),
         size: args.size.unwrap_or(NewSize::Same),
-        expand: args.common.choice(&target, args.expand)?,
+        expand: choice(&args.open, &target, args.expand)?,
         filesystem: !args.no_filesystem,
         with: args.grow_with,
         verify: args.common.verify,
         now: target::now()?,
         dry_run: args.common.dry_run,
     };
-    args.common.run(&target, args.output.as_ref(), |path| grow(path, &request))
+    args.common.run(&target, &request.image, args.output.as_ref(), |path| grow(path, &request))
 }
 
 /// Runs `nomount shrink`.
@@ -215,25 +219,25 @@ pub fn run_shrink(args: &ShrinkArgs) -> Result<u8> {
     let target = Target::parse(args.image.clone());
     image_only(&target)?;
     let request = ShrinkRequest {
-        image: args.common.image(),
+        image: args.common.image(args.open.image_options()),
         to: args.size.map_or(ShrinkTo::Minimum, ShrinkTo::Size),
-        shrink: args.common.choice(&target, args.shrink)?,
+        shrink: choice(&args.open, &target, args.shrink)?,
         verify: args.common.verify,
         now: target::now()?,
         dry_run: args.common.dry_run,
     };
-    args.common.run(&target, args.output.as_ref(), |path| shrink(path, &request))
+    args.common.run(&target, &request.image, args.output.as_ref(), |path| shrink(path, &request))
 }
 
 /// Runs `nomount extend`.
 pub fn run_extend(args: &ExtendArgs) -> Result<u8> {
     let target = Target::parse(args.image.clone());
     image_only(&target)?;
-    if args.common.open.choice(&target)? != Choice::Auto {
+    if target.partition.is_some() {
         return Err(Error::new(ErrorKind::Usage, "extend works on the whole disk; `nomount grow` grows a partition"));
     }
     let request = ExtendRequest {
-        image: args.common.image(),
+        image: args.common.image(args.open.image_options()),
         size: args.size,
         filesystem_in_container: args.filesystem,
         with: args.grow_with,
@@ -241,7 +245,7 @@ pub fn run_extend(args: &ExtendArgs) -> Result<u8> {
         now: target::now()?,
         dry_run: args.common.dry_run,
     };
-    args.common.run(&target, None, |path| extend(path, &request))
+    args.common.run(&target, &request.image, None, |path| extend(path, &request))
 }
 
 impl GrowArgs {

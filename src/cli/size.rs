@@ -1,19 +1,19 @@
 //! `nomount size`, `nomount can-resize`, `nomount is-partitionless`.
 
-use super::target::{ImageArgs, Target};
+use super::target::{ContainerArgs, ImageArgs, Target};
 use super::{bytes, exit, ui};
 use nomount::Result;
 use nomount::ops::resize::{DiskSize, Extendable, VolumeSize, can_resize, disk_size, is_extendable};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 
-/// Show how large a disk is, what it takes on the host, and how small its filesystems surely can become
+/// Show how large a disk is, and how small its filesystems surely can become
 ///
 /// Example: nomount size disk.qcow2
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The image
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE[@PARTITION]")]
     image: OsString,
     #[command(flatten)]
     open: ImageArgs,
@@ -22,9 +22,9 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Tell whether a disk can be made that large: only where that is more than it has
+/// Tell whether a disk can be made that large
 ///
-/// The exit code is 0 for yes and 1 for no.
+/// It can where that is more than it has. The exit code is 0 for yes and 1 for no.
 ///
 /// Example: nomount can-resize disk.qcow2 40G
 #[derive(Debug, clap::Args)]
@@ -36,22 +36,22 @@ pub struct CanResizeArgs {
     #[arg(value_name = "SIZE", value_parser = |text: &str| bytes::parse(text, 1))]
     size: u64,
     #[command(flatten)]
-    open: ImageArgs,
+    open: ContainerArgs,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Tell whether a disk is one ext filesystem without a partition table, and so can be grown as a whole
+/// Tell whether a disk is one ext filesystem without a partition table
 ///
-/// The exit code is 0 for yes and 1 for no; an image that cannot be opened is a no, with the reason.
+/// Such a disk can be grown as a whole. The exit code is 0 for yes and 1 for no; an image that cannot be opened is a no, with the reason.
 #[derive(Debug, clap::Args)]
 pub struct IsPartitionlessArgs {
     /// The image
     #[arg(value_name = "IMAGE")]
     image: OsString,
     #[command(flatten)]
-    open: ImageArgs,
+    open: ContainerArgs,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -60,7 +60,7 @@ pub struct IsPartitionlessArgs {
 /// Runs `nomount size`.
 pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
-    let size = disk_size(&target.image, &args.open.image_options())?;
+    let size = disk_size(&target.image, &args.open.image_options(), args.open.choice(&target)?)?;
     if let Some(error) = &size.unreadable {
         ui::warning(&format!("what is on the disk cannot be looked at: {}", error.chain()));
     }

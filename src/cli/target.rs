@@ -13,19 +13,26 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Options that every command has which opens an image.
 #[derive(Debug, Clone, Args)]
-pub struct ImageArgs {
+pub struct ContainerArgs {
     /// Format of the image; by default told by its magic. With raw no header is ever read
     #[arg(long, short = 'f', value_name = "raw|qcow2|auto", default_value = "auto", value_parser = parse_format)]
     format: FormatChoice,
-    /// Partition: a number, `none` or 0 for the whole device, `inspect` or -1 to look for the guest's root
-    #[arg(long, value_name = "N|none|inspect", allow_hyphen_values = true, value_parser = Choice::parse)]
-    partition: Option<Choice>,
     /// Open the backing files of a qcow2 image, from its own folder or from DIR
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     allow_backing: Option<Option<PathBuf>>,
     /// Do not look whether a virtual machine or another program has the image open
     #[arg(long)]
     no_lock: bool,
+}
+
+/// Options that every command has which works on a volume of an image.
+#[derive(Debug, Clone, Args)]
+pub struct ImageArgs {
+    #[command(flatten)]
+    container: ContainerArgs,
+    /// Partition: a number, `none` or 0 for the whole device, `inspect` or -1 to look for the guest's root
+    #[arg(long, value_name = "N|none|inspect", allow_hyphen_values = true, value_parser = Choice::parse)]
+    partition: Option<Choice>,
 }
 
 /// A format, or none to look at the magic.
@@ -38,7 +45,7 @@ fn parse_format(text: &str) -> Result<FormatChoice, String> {
     }
 }
 
-impl ImageArgs {
+impl ContainerArgs {
     /// How to open the image for reading.
     pub fn image_options(&self) -> ImageOptions {
         let backing = match &self.allow_backing {
@@ -47,6 +54,13 @@ impl ImageArgs {
             Some(Some(folder)) => Backing::In(folder.clone()),
         };
         ImageOptions { format: self.format, backing, lock: !self.no_lock, ..ImageOptions::default() }
+    }
+}
+
+impl ImageArgs {
+    /// How to open the image for reading.
+    pub fn image_options(&self) -> ImageOptions {
+        self.container.image_options()
     }
 
     /// Which volume to work on: the option, or the `@N` of the image's name.

@@ -154,7 +154,7 @@ fn grow_content(
             result => result.map_err(named)?,
         },
     };
-    if request.verify != Verify::Never {
+    if grown.size.is_change() && request.verify != Verify::Never {
         verify(edit, new, request.now).map_err(named)?;
     }
     Ok(Some(grown))

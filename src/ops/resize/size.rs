@@ -1,5 +1,6 @@
 //! How large a disk is, and whether it can become larger.
 
+use super::volume::choose;
 use crate::disk::{Choice, Layout, Volume};
 use crate::error::{Error, Result};
 use crate::image::{Format, Image, ImageOptions};
@@ -40,12 +41,14 @@ pub struct FilesystemSize {
     pub minimum: u64,
 }
 
-/// Looks at the sizes of an image (S1). Its format is told by the container's magic unless `options` names it.
-pub fn disk_size(path: &Path, options: &ImageOptions) -> Result<DiskSize> {
+/// Looks at the sizes of an image (S1), and of all its volumes or the one named. The format is told by the container's
+/// magic unless `options` names it.
+pub fn disk_size(path: &Path, options: &ImageOptions, choice: Choice) -> Result<DiskSize> {
     let image = Image::open(path, &ImageOptions { write: false, ..options.clone() })?;
-    let (volumes, unreadable) = match Layout::read(&image.device, Choice::Auto) {
-        Ok(layout) => (layout.volumes, None),
-        Err(error) => (Vec::new(), Some(error)),
+    let (volumes, unreadable) = match (Layout::read(&image.device, choice), choice) {
+        (Ok(layout), Choice::Auto | Choice::Whole) => (layout.volumes, None),
+        (Ok(layout), choice) => (vec![choose(&layout, choice).map_err(|error| error.in_image(path))?], None),
+        (Err(error), _) => (Vec::new(), Some(error)),
     };
     let volumes = volumes.into_iter().map(|volume| {
         let filesystem = volume.content.is_ext().then(|| filesystem_size(&image.device, &volume));
