@@ -14,6 +14,7 @@ pub mod inject;
 pub mod mkfs;
 pub mod part;
 pub mod populate;
+mod program;
 pub mod resize;
 
 pub use change::{Change, What};

@@ -1,21 +1,17 @@
 //! Filesystems that a program of the host makes: on a sparse file as long as the volume, whose contents are then
 //! written to it. The program sees nothing of the image, and one that fails has changed nothing.
 
+use super::super::program;
 use super::template::{Template, package};
 use crate::error::{Error, ErrorKind, Result};
 use nomount_block::{ExtentKind, HostFile, ReadAt, WriteAt};
 use std::ffi::{OsStr, OsString};
-use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 /// A program that takes longer is ended. Nothing but a full format of a large disk comes near.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
-/// How often it is looked after.
-const PATIENCE: Duration = Duration::from_millis(5);
-/// So much of what it says is told.
-const MAX_TEXT: u64 = 4 << 10;
 /// Bytes copied at once, and the unit in which zeroes are left out.
 const PIECE: usize = 64 << 10;
 
@@ -77,38 +73,16 @@ impl Tool {
 
     fn execute(&self, program: &Path, words: &[OsString]) -> Result<()> {
         let failed = |error| Error::new(ErrorKind::Io, format!("cannot run {}", program.display())).caused_by(error);
-        // A file rather than a pipe: a program that says more than we read does not wait for us.
-        let mut said = tempfile::tempfile_in(&self.scratch).map_err(failed)?;
         let mut command = Command::new(program);
-        command.args(&words[1..]).env("PATH", &self.search).env("LC_ALL", "C").stdin(Stdio::null());
-        command.stdout(said.try_clone().map_err(failed)?).stderr(said.try_clone().map_err(failed)?);
-        let status = wait(command.spawn().map_err(failed)?).map_err(failed)?;
-        let message = match status {
+        command.args(&words[1..]).env("PATH", &self.search);
+        let ran = program::run(command, &self.scratch, TIME_LIMIT).map_err(failed)?;
+        let message = match ran.status {
             Some(status) if status.success() => return Ok(()),
             Some(status) => format!("{} ended with {status}", program.display()),
             None => format!("{} took longer than {} seconds", program.display(), TIME_LIMIT.as_secs()),
         };
-        let mut text = Vec::new();
-        said.rewind().and_then(|()| said.take(MAX_TEXT).read_to_end(&mut text)).map_err(failed)?;
-        let text = String::from_utf8_lossy(&text).trim().to_owned();
         let error = Error::new(ErrorKind::Io, message);
-        Err(if text.is_empty() { error } else { error.caused_by(text) })
-    }
-}
-
-/// Waits for a program, or ends it when it takes too long.
-fn wait(mut child: Child) -> std::io::Result<Option<ExitStatus>> {
-    let start = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if start.elapsed() > TIME_LIMIT {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::sleep(PATIENCE);
+        Err(if ran.text.is_empty() { error } else { error.caused_by(ran.text) })
     }
 }
 

@@ -3,13 +3,15 @@
 //! They work on a sparse copy of the volume, because they write in place and in no order that a crash would leave
 //! whole; what they changed is then staged like any other change.
 
+use super::super::program;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::Staging;
 use nomount_block::{ExtentKind, HostFile, ReadAt, SetLen, Window, WriteAt};
 use nomount_ext::{BlockUse, Filesystem, Options};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 /// Where the programs are beside `PATH`: ordinary users often lack these folders in it.
 const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
@@ -17,8 +19,8 @@ const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 const PIECE: u64 = 1 << 20;
 /// What differs is written in blocks of this size, where the filesystem does not say its own.
 const BLOCK: u64 = 4096;
-/// Of what a program says so much is told.
-const MAX_MESSAGE: usize = 2000;
+/// A program that takes longer is ended: e2fsck of a full disk of some TiB stays below it.
+const TIME_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// The size that a filesystem is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,24 +61,16 @@ pub fn resize(disk: &mut Staging, volume: Range<u64>, goal: Goal, folder: &Path)
     copy(&Window::new(&*disk, volume.start, len)?, &mut scratch)?;
 
     // R1: 0, 1 and 2 say that the filesystem is sound now.
-    let checked = match run("e2fsck", &["-f", "-p"], file.path(), None) {
-        Ok(output) => output,
-        Err(reason) => return Ok(Outcome::NotDone { reason }),
-    };
-    if !matches!(checked.status.code(), Some(0..=2)) {
-        return Ok(Outcome::NotDone { reason: format!("e2fsck -fp {}", describe(&checked)) });
+    if let Err(reason) = run("e2fsck", &["-f", "-p"], file.path(), None, 0..=2) {
+        return Ok(Outcome::NotDone { reason });
     }
     let (options, size) = match goal {
         Goal::Fill => (&[][..], None),
         Goal::Bytes(bytes) => (&[][..], Some(format!("{}K", bytes / 1024))),
         Goal::Minimum => (&["-M"][..], None),
     };
-    let resized = match run("resize2fs", options, file.path(), size.as_deref()) {
-        Ok(output) => output,
-        Err(reason) => return Ok(Outcome::NotDone { reason }),
-    };
-    if resized.status.code() != Some(0) {
-        return Ok(Outcome::NotDone { reason: format!("resize2fs {}", describe(&resized)) });
+    if let Err(reason) = run("resize2fs", options, file.path(), size.as_deref(), 0..=0) {
+        return Ok(Outcome::NotDone { reason });
     }
     let scratch = HostFile::new(file.as_file().try_clone().map_err(host)?, false)?;
     let blocks = bring_back(&scratch, disk, &volume)?;
@@ -99,32 +93,35 @@ fn copy(from: &impl ReadAt, into: &mut HostFile) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program on a file; the text says why it cannot be run.
-fn run(program: &str, options: &[&str], file: &Path, size: Option<&str>) -> Result<Output, String> {
+/// Runs a program on a file; the text says why it cannot be run, or did not end with one of these exit codes.
+fn run(
+    program: &str,
+    options: &[&str],
+    file: &Path,
+    size: Option<&str>,
+    fine: RangeInclusive<i32>,
+) -> Result<(), String> {
+    let folder = file.parent().unwrap_or(Path::new("."));
     let mut candidates = vec![program.to_owned()];
     candidates.extend(FOLDERS.iter().map(|folder| format!("{folder}/{program}")));
     for candidate in candidates {
         let mut command = Command::new(candidate);
-        command.args(options).arg("--").arg(file).args(size).env("LC_ALL", "C").stdin(Stdio::null());
-        match command.output() {
-            Ok(output) => return Ok(output),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        command.args(options).arg("--").arg(file).args(size);
+        let ran = match program::run(command, folder, TIME_LIMIT) {
+            Ok(ran) => ran,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(format!("{program} cannot be run: {error}")),
-        }
+        };
+        let how = match ran.status.map(|status| status.code()) {
+            Some(Some(code)) if fine.contains(&code) => return Ok(()),
+            Some(Some(code)) => format!("ended with exit code {code}"),
+            Some(None) => "was killed".to_owned(),
+            None => format!("took longer than {} seconds", TIME_LIMIT.as_secs()),
+        };
+        let lines: Vec<&str> = ran.text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        return Err(format!("{program} {how}: {}", lines.join("; ")));
     }
     Err(format!("{program} is not installed (package e2fsprogs)"))
-}
-
-/// `ended with exit code 4: what it said`.
-fn describe(output: &Output) -> String {
-    let how = match output.status.code() {
-        Some(code) => format!("ended with exit code {code}"),
-        None => "was killed".to_owned(),
-    };
-    let said = [&output.stderr[..], &output.stdout[..]].concat();
-    let said = String::from_utf8_lossy(&said[..said.len().min(MAX_MESSAGE)]).into_owned();
-    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    format!("{how}: {}", lines.join("; "))
 }
 
 /// Stages what differs. Blocks that the filesystem did not use before go as fresh ones.
