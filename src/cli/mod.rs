@@ -9,22 +9,31 @@ mod chown;
 mod container;
 mod edit;
 mod exit;
+mod fattr;
 mod host_file;
 mod info;
 mod inject;
+mod ln;
 mod ls;
 mod mkdir;
 mod mkfs;
+mod mknod;
+mod mv;
 mod output;
 mod owners;
 mod part;
 mod part_show;
 mod password;
+mod readlink;
 mod recover;
 mod resize;
+mod rm;
 mod size;
 mod stat;
 mod target;
+mod time;
+mod touch;
+mod truncate;
 mod ui;
 mod write;
 
@@ -52,6 +61,21 @@ enum Command {
     Mkdir(mkdir::Args),
     Chmod(chmod::Args),
     Chown(chown::Args),
+    Touch(touch::Args),
+    Truncate(truncate::Args),
+    #[command(mut_arg("format", without_short))]
+    Rm(rm::Args),
+    Rmdir(rm::DirArgs),
+    #[command(mut_arg("dry_run", without_short))]
+    Mv(mv::Args),
+    #[command(mut_arg("format", without_short), mut_arg("dry_run", without_short))]
+    Ln(ln::Args),
+    Mknod(mknod::Args),
+    #[command(mut_arg("format", without_short))]
+    Readlink(readlink::Args),
+    Getfattr(fattr::GetArgs),
+    #[command(mut_arg("dry_run", without_short))]
+    Setfattr(fattr::SetArgs),
     Mkfs(mkfs::Args),
     Part(part::Args),
     Check(check::Args),
@@ -63,6 +87,11 @@ enum Command {
     Extend(resize::ExtendArgs),
     Grow(resize::GrowArgs),
     Shrink(resize::ShrinkArgs),
+}
+
+/// For commands whose -f or -n means what it does in coreutils.
+fn without_short(argument: clap::Arg) -> clap::Arg {
+    argument.short(clap::builder::Resettable::Reset)
 }
 
 /// Runs the command line of this process.
@@ -88,6 +117,16 @@ pub fn main() -> ExitCode {
         Command::Mkdir(args) => mkdir::run(&args),
         Command::Chmod(args) => chmod::run(&args),
         Command::Chown(args) => chown::run(&args),
+        Command::Touch(args) => touch::run(&args),
+        Command::Truncate(args) => truncate::run(&args),
+        Command::Rm(args) => rm::run(&args),
+        Command::Rmdir(args) => rm::run_dir(&args),
+        Command::Mv(args) => mv::run(&args),
+        Command::Ln(args) => ln::run(&args),
+        Command::Mknod(args) => mknod::run(&args),
+        Command::Readlink(args) => readlink::run(&args),
+        Command::Getfattr(args) => fattr::run_get(&args),
+        Command::Setfattr(args) => fattr::run_set(&args),
         Command::Mkfs(args) => mkfs::run(&args),
         Command::Part(args) => part::run(&args),
         Command::Check(args) => check::run(&args),
@@ -126,6 +165,16 @@ impl Command {
             Self::Mkdir(args) => args.edit.json,
             Self::Chmod(args) => args.edit.json,
             Self::Chown(args) => args.edit.json,
+            Self::Touch(args) => args.edit.json,
+            Self::Truncate(args) => args.edit.json,
+            Self::Rm(args) => args.edit.json,
+            Self::Rmdir(args) => args.edit.json,
+            Self::Mv(args) => args.edit.json,
+            Self::Ln(args) => args.edit.json,
+            Self::Mknod(args) => args.edit.json,
+            Self::Readlink(args) => args.json,
+            Self::Getfattr(args) => args.json,
+            Self::Setfattr(args) => args.edit.json,
             Self::Mkfs(args) => args.json,
             Self::Part(args) => args.json(),
             Self::Check(args) => args.json,

@@ -127,7 +127,7 @@ impl Target {
     }
 
     /// The path of an argument, which may be `IMAGE:/path` of this image.
-    fn path_text(&self, argument: &OsString) -> Vec<u8> {
+    pub fn path_text(&self, argument: &OsString) -> Vec<u8> {
         let named = Self::parse(argument.clone());
         match named.path {
             Some(path) if named.image == self.image && named.partition == self.partition => path,

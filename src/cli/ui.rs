@@ -3,7 +3,7 @@
 use super::exit;
 use nomount::Error;
 use serde_json::{Value, json};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 /// The version of the JSON that is printed; it changes when something is renamed or removed.
 pub const SCHEMA: u32 = 1;
@@ -43,6 +43,16 @@ pub fn lines<S: AsRef<str>>(lines: impl IntoIterator<Item = S>) -> io::Result<()
     for line in lines {
         writeln!(out, "{}", line.as_ref())?;
     }
+    out.flush()
+}
+
+/// Prints lines that came from an image: byte for byte, but on a terminal escaped.
+pub fn raw_lines<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
+    if io::stdout().is_terminal() {
+        return lines(texts.into_iter().map(safe));
+    }
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    texts.into_iter().try_for_each(|text| out.write_all(text).and_then(|()| out.write_all(b"\n")))?;
     out.flush()
 }
 

@@ -2,7 +2,7 @@
 
 use super::change::{Change, What};
 use crate::error::Result;
-use crate::tree::{FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, append, make_dirs, replace};
+use crate::tree::{FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Time, append, make_dirs, replace};
 
 /// What chown(2) takes away from a file: who has it now must not run it with what it could do.
 const CAPABILITY: &[u8] = b"security.capability";
@@ -138,6 +138,91 @@ impl<'t> Editor<'t> {
     pub(crate) fn symlink(&mut self, path: &GuestPath, target: &[u8]) -> Result<()> {
         self.tree.create(path, NewNode::Symlink(target.to_vec()), SetAttr::default())?;
         self.record(path, What::CreatedLink { target: target.to_vec() });
+        Ok(())
+    }
+
+    /// Creates a device, a named pipe or a socket.
+    pub(crate) fn node(&mut self, path: &GuestPath, node: NewNode, mode: u32) -> Result<()> {
+        self.tree.create(path, node, SetAttr { mode: Some(mode), ..SetAttr::default() })?;
+        let stat = self.tree.stat(path)?;
+        let (kind, device) = (stat.kind, stat.device);
+        self.record(path, What::CreatedNode { kind, mode: stat.mode, uid: stat.uid, gid: stat.gid, device });
+        Ok(())
+    }
+
+    /// Gives the file `target` the name `path` as well.
+    pub(crate) fn link(&mut self, target: &GuestPath, path: &GuestPath) -> Result<()> {
+        self.tree.link(target, path)?;
+        self.record(path, What::Linked { target: target.clone() });
+        Ok(())
+    }
+
+    /// Gives what is at `from` the name `to`, as rename(2) does.
+    pub(crate) fn rename(&mut self, from: &GuestPath, to: &GuestPath) -> Result<()> {
+        let replaced = self.tree.stat(to).ok().map(|stat| stat.kind);
+        self.tree.rename(from, to)?;
+        self.record(from, What::Renamed { to: to.clone(), replaced });
+        Ok(())
+    }
+
+    /// Removes a name: of a directory only when it is empty.
+    pub(crate) fn remove(&mut self, path: &GuestPath) -> Result<()> {
+        let kind = self.tree.stat(path)?.kind;
+        if kind == FileKind::Dir {
+            self.tree.rmdir(path)?
+        } else {
+            self.tree.unlink(path)?
+        }
+        self.record(path, What::Removed { kind, names: 1 });
+        Ok(())
+    }
+
+    /// Removes a name and all that is below.
+    pub(crate) fn remove_tree(&mut self, path: &GuestPath) -> Result<()> {
+        let kind = self.tree.stat(path)?.kind;
+        let names = self.tree.remove_tree(path)?;
+        self.record(path, What::Removed { kind, names });
+        Ok(())
+    }
+
+    /// Sets the length of a regular file.
+    pub(crate) fn truncate(&mut self, path: &GuestPath, size: u64) -> Result<()> {
+        let before = self.tree.stat(path)?.size;
+        if before != size {
+            self.tree.truncate(path, size)?;
+            self.record(path, What::Truncated { before, after: size });
+        }
+        Ok(())
+    }
+
+    /// Sets the times that are given.
+    pub(crate) fn set_times(&mut self, path: &GuestPath, atime: Option<Time>, mtime: Option<Time>) -> Result<()> {
+        let before = self.tree.stat(path)?;
+        if atime.unwrap_or(before.atime) == before.atime && mtime.unwrap_or(before.mtime) == before.mtime {
+            return Ok(());
+        }
+        self.tree.set_attr(path, SetAttr { atime, mtime, ..SetAttr::default() })?;
+        // As the filesystem can store them.
+        let after = self.tree.stat(path)?;
+        self.record(path, What::Times { atime: after.atime, mtime: after.mtime });
+        Ok(())
+    }
+
+    /// Sets an extended attribute, or removes one that is there.
+    pub(crate) fn set_xattr(&mut self, path: &GuestPath, name: &[u8], value: Option<&[u8]>) -> Result<()> {
+        let present = self.tree.xattrs(path)?.into_iter().find(|(present, _)| present == name);
+        if value.is_some() && present.as_ref().map(|(_, present)| present.as_slice()) == value {
+            return Ok(());
+        }
+        self.tree.set_xattr(path, name, value)?;
+        let name = name.to_vec();
+        self.record(
+            path,
+            match value {
+                Some(value) => What::SetXattr { name, len: value.len() as u64 },
+                None => What::RemovedXattr { name },
+            },
+        );
         Ok(())
     }
 

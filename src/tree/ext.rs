@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The most names of one directory that are listed at once: a larger one is no directory anyone made.
 const MAX_ENTRIES: usize = 4 << 20;
 
+/// The access control list that shares its first bits with the mode: changing one changes the other.
+const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
+
 /// A [`FileTree`] over [`Filesystem`].
 #[derive(Debug)]
 pub struct ExtTree<D> {
@@ -335,6 +338,10 @@ impl<D: WriteAt> FileTree for ExtTree<D> {
         let stat = self.stat(path)?;
         let expected = self.expected.of(path, &stat);
         expected.changed(attr);
+        if attr.mode.is_some() {
+            // It has part of the mode in it, which is not what was asked for any more.
+            expected.xattrs.remove(ACL_ACCESS);
+        }
         if attr.atime.is_some() || attr.mtime.is_some() {
             expected.times = Some((stat.atime, stat.mtime));
         }
@@ -345,7 +352,13 @@ impl<D: WriteAt> FileTree for ExtTree<D> {
         let ino = self.ino(path)?;
         let result = self.fs.set_xattr(ino, name, value);
         self.at(path, result)?;
-        self.expect(path, |expected| expected.xattr(name, value))
+        let stat = self.stat(path)?;
+        let expected = self.expected.of(path, &stat);
+        expected.xattr(name, value);
+        if name == ACL_ACCESS {
+            expected.mode = stat.mode;
+        }
+        Ok(())
     }
 
     fn savepoint(&mut self) -> Savepoint {
@@ -402,5 +415,36 @@ mod tests {
                 assert!(changes.is_empty(), "{name}: {changes:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_mode_and_a_list_of_access_rights_change_each_other() {
+        let fs = Filesystem::open_for_write(fixture::memory("ext4-147"), Options::default()).unwrap();
+        let mut tree = ExtTree::new(fs);
+        let file = GuestPath::parse("/etc/passwd").unwrap();
+        let mode = |mode| SetAttr { mode: Some(mode), ..SetAttr::default() };
+        let expected = |tree: &ExtTree<_>| {
+            let (path, expected) = tree.expected.iter().next().unwrap();
+            let expected = expected.unwrap();
+            assert_eq!(expected.mode, tree.stat(path).unwrap().mode);
+            let found = tree.xattrs(path).unwrap();
+            assert!(expected.xattrs.iter().all(|(name, value)| {
+                found.iter().any(|(other, found)| other == name && Some(found) == value.as_ref())
+            }));
+            expected.mode
+        };
+        tree.set_attr(&file, mode(0o600)).unwrap();
+        // Version 2, then tag, rights and id: the owner rw, user 1000 rw, the group r, the mask rw, others nothing.
+        let entries: [(u16, u16, u32); 5] =
+            [(1, 6, u32::MAX), (2, 6, 1000), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)];
+        let mut list = 2u32.to_le_bytes().to_vec();
+        for (tag, rights, id) in entries {
+            list.extend([tag.to_le_bytes(), rights.to_le_bytes()].concat());
+            list.extend(id.to_le_bytes());
+        }
+        tree.set_xattr(&file, ACL_ACCESS, Some(&list)).unwrap();
+        assert_eq!(expected(&tree), 0o660);
+        tree.set_attr(&file, mode(0o640)).unwrap();
+        assert_eq!(expected(&tree), 0o640);
     }
 }

@@ -24,11 +24,13 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 /// What a name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FileKind {
     /// A regular file.
     File,
     /// A directory.
+    #[serde(rename = "directory")]
     Dir,
     /// A symbolic link.
     Symlink,

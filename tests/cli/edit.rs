@@ -11,17 +11,17 @@ use std::path::Path;
 use std::process::Stdio;
 
 /// Where the root of the small guest begins, in bytes.
-const ROOT: u64 = 13 << 20;
+pub const ROOT: u64 = 13 << 20;
 
 /// Runs a command that must succeed.
-fn done<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
+pub fn done<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
     let ran = run(args);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     ran
 }
 
 /// What changed from one image to the other, without times and the directories' own sizes.
-fn changes(before: &Path, after: &Path, offset: u64) -> Vec<String> {
+pub fn changes(before: &Path, after: &Path, offset: u64) -> Vec<String> {
     let (before, after) = (TreeDigest::of_ext(before, offset), TreeDigest::of_ext(after, offset));
     let shown = before.diff(&after).into_iter().filter_map(|change| match change {
         nomount_kit::digest::Change::Changed { path, fields, after, .. } => {
@@ -276,12 +276,17 @@ fn a_directory_inside_of_itself_ends_the_walk() {
 #[test]
 fn help_has_an_example_that_works() {
     let guest = Guest::new();
-    for verb in ["write", "append", "mkdir", "chmod", "chown"] {
+    let verbs = [
+        "write", "append", "mkdir", "chmod", "chown", "touch", "truncate", "rm", "rmdir", "mv", "ln", "mknod",
+        "readlink", "setfattr", "getfattr",
+    ];
+    done(["mkdir", "-p", &guest.arg(), "/srv/www", "/srv/empty"]);
+    done(["write", &guest.arg(), "/etc/motd", "--text", "hello\n"]);
+    for verb in verbs {
         let help = done([verb, "--help"]).stdout;
         let example = help.lines().find_map(|line| line.split_once("nomount ")).filter(|_| help.contains("Example: "));
         let (_, words) = example.unwrap_or_else(|| panic!("{verb}: {help}"));
         let args: Vec<String> = words.split_whitespace().map(|word| word.replace("disk.qcow2", &guest.arg())).collect();
-        done(["mkdir", "-p", &guest.arg(), "/srv/www"]);
         let ran = ran(nomount().args(&args).stdin(Stdio::null()));
         assert_eq!(ran.code, Some(0), "{args:?}: {ran:?}");
     }

@@ -3,21 +3,35 @@
 
 mod chmod;
 mod chown;
+mod link;
 mod make_dir;
+mod make_node;
 mod mode;
+mod remove;
+mod rename;
+mod set_xattr;
+mod touch;
+mod truncate;
 mod write;
 
 pub use chmod::chmod;
 pub use chown::chown;
+pub use link::{LinkOptions, hard_link, symlink};
 pub use make_dir::make_dir;
+pub use make_node::{MAX_MAJOR, MAX_MINOR, make_node};
 pub use mode::{ModeChange, UMASK};
+pub use remove::{RemoveOptions, remove, remove_dir};
+pub use rename::{RenameOptions, rename};
+pub use set_xattr::set_xattr;
+pub use touch::{TouchOptions, touch};
+pub use truncate::{NewSize, truncate};
 pub use write::{append, file_path, write};
 
 use super::Change;
 use super::editor::Editor;
 use super::inject::{point_out_hidden, point_out_unlabelled};
 use crate::error::Result;
-use crate::tree::FileTree;
+use crate::tree::{FileKind, FileTree, GuestPath, find};
 use serde::Serialize;
 
 /// What a number of edits did.
@@ -44,10 +58,17 @@ pub fn edit(tree: &mut dyn FileTree, work: impl FnOnce(&mut Editor<'_>) -> Resul
     Ok(Edited { changes: editor.into_changes(), warnings, notes })
 }
 
+/// The directory that `path` leads to, links followed; none when that is something else or nothing.
+fn directory(tree: &dyn FileTree, path: &GuestPath) -> Result<Option<GuestPath>> {
+    let is_dir = |kind| kind == FileKind::Dir;
+    Ok(find(tree, path)?
+        .filter(|found| found.stat.as_ref().is_some_and(|stat| is_dir(stat.kind)))
+        .map(|found| found.path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::GuestPath;
     use crate::tree::memtree::MemTree;
 
     #[test]

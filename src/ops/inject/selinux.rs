@@ -86,7 +86,8 @@ pub(in crate::ops) fn point_out_unlabelled(tree: &dyn FileTree, changes: &[Chang
     if !is_enabled(tree).unwrap_or(false) {
         return None;
     }
-    let is_created = |what: &What| matches!(what, What::CreatedDir { .. } | What::CreatedFile { .. });
+    let is_created =
+        |what: &What| matches!(what, What::CreatedDir { .. } | What::CreatedFile { .. } | What::CreatedNode { .. });
     let is_key = |path: &GuestPath| path.components().any(|name| name == b".ssh");
     let paths: Vec<String> = changes
         .iter()
