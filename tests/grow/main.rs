@@ -7,6 +7,7 @@ mod crash;
 mod debian;
 mod disks;
 mod hostile;
+mod hostile_redo;
 mod matrix;
 mod nova;
 #[path = "../../formats/ext/tests/ext/common/rechecksum.rs"]
