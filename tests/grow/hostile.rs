@@ -261,18 +261,24 @@ impl Case<'_> {
         let known = |partition: &Partition| {
             (partition.start, partition.len, partition.type_id, partition.name.clone(), partition.attributes)
         };
-        for (number, old) in before.iter().filter(|(number, _)| !changed.contains(number)) {
+        // An extended partition follows a logical one.
+        let logical = changed.iter().any(|number| before.get(number).is_some_and(|partition| partition.logical));
+        let may_change = |number: &u32, old: &Partition| changed.contains(number) || logical && old.is_extended();
+        for (number, old) in before.iter().filter(|(number, old)| !may_change(number, old)) {
             if !after.values().any(|new| known(new) == known(old)) {
                 return Err(format!("partition {number} was {old:?}, there is {after:?}"));
             }
         }
         for number in changed {
             let Some((old, new)) = before.get(number).zip(after.get(number)) else { continue };
-            let into = after.values().filter(|other| other.start > old.start && !other.logical && !new.logical);
+            let over = |other: &&Partition| {
+                let contains = other.is_extended() && new.logical || new.is_extended() && other.logical;
+                !contains && other.start >= old.end() && other.start < new.end()
+            };
             if new.start == old.start
-                && into.map(|other| other.start).min().is_some_and(|next| new.end() > next.max(old.end()))
+                && let Some(other) = after.values().find(over)
             {
-                return Err(format!("partition {number} was {old:?}, grew over another: {after:?}"));
+                return Err(format!("{old:?} has become {new:?}, over {other:?}"));
             }
         }
         Ok(())
