@@ -18,6 +18,8 @@ const TRAILER: usize = 4;
 const SECTOR: u64 = 512;
 /// The largest redo file that is read: what is protected is metadata, a few blocks for each change.
 pub(super) const MAX_REDO: u64 = 1 << 30;
+/// No device is longer: hosts count in signed numbers.
+const MAX_LEN: u64 = i64::MAX as u64;
 
 const KIND_WRITE: u64 = 1;
 const KIND_BARRIER: u64 = 2;
@@ -51,6 +53,31 @@ impl Redo {
     /// Whether everything that the file asks for has happened: a device that was cut off is not written any more.
     pub fn is_done(&self, device_len: u64) -> bool {
         self.phase == Phase::Complete && self.after < self.before && device_len == self.after
+    }
+
+    /// Whether each record reaches what the device has when its turn comes, so that none fails behind one that was
+    /// applied. The text says what does not.
+    fn check_reach(&self) -> Result<(), String> {
+        // A device that becomes longer is so before the file is written.
+        let mut len = self.before.max(self.after);
+        for record in &self.records {
+            let (offset, count) = match record {
+                Record::Write { offset, data } => (*offset, data.len() as u64),
+                Record::Discard { offset, len } => (*offset, *len),
+                Record::SetLen(new) => {
+                    len = *new;
+                    continue;
+                }
+                Record::Barrier => continue,
+            };
+            if offset + count > len {
+                return Err(format!("{count} bytes at {offset} are beyond a device of {len} bytes"));
+            }
+        }
+        if len == self.after {
+            return Ok(());
+        }
+        Err(format!("it leaves a device of {len} bytes where {} are expected", self.after))
     }
 }
 
@@ -141,6 +168,9 @@ pub(super) fn decode(bytes: &[u8], device_len: u64) -> Result<Redo, String> {
         1 => Phase::Complete,
         other => return Err(format!("phase {other} makes no sense")),
     };
+    if before.max(after) > MAX_LEN || phase == Phase::TakeBack && after <= before {
+        return Err(format!("lengths of {before} and {after} bytes make no sense"));
+    }
     if device_len != before && device_len != after {
         return Err(format!("it is for a device of {before} bytes, this one has {device_len}"));
     }
@@ -154,8 +184,8 @@ pub(super) fn decode(bytes: &[u8], device_len: u64) -> Result<Redo, String> {
         rest = following;
         let inside = offset.checked_add(len).is_some_and(|end| end <= limit) && offset % SECTOR == 0;
         match kind {
-            KIND_BARRIER => redo.records.push(Record::Barrier),
-            KIND_SET_LEN if len == after => redo.records.push(Record::SetLen(len)),
+            KIND_BARRIER if (offset, len) == (0, 0) => redo.records.push(Record::Barrier),
+            KIND_SET_LEN if (offset, len) == (0, after) => redo.records.push(Record::SetLen(len)),
             KIND_DISCARD if inside => {
                 redo.known.any(offset, len);
                 redo.records.push(Record::Discard { offset, len });
@@ -172,14 +202,31 @@ pub(super) fn decode(bytes: &[u8], device_len: u64) -> Result<Redo, String> {
             _ => return Err(format!("a record of kind {kind} at {offset} with {len} bytes makes no sense")),
         }
     }
-    if rest.is_empty() { Ok(redo) } else { Err("bytes follow its last record".to_owned()) }
+    if !rest.is_empty() {
+        return Err("bytes follow its last record".to_owned());
+    }
+    if phase == Phase::Complete {
+        if device_len < after {
+            return Err(format!("the device has {device_len} bytes and had {after} when it was written"));
+        }
+        redo.check_reach()?;
+    }
+    redo.known.free.sort_unstable();
+    redo.known.free.dedup_by(|next, last| {
+        let touching = next.0 <= last.1;
+        if touching {
+            last.1 = last.1.max(next.1);
+        }
+        touching
+    });
+    Ok(redo)
 }
 
 /// The contents that a sector may have: before, and after each record that touches it.
 #[derive(Debug, Default)]
 pub(in crate::session) struct Known {
     sectors: HashMap<u64, Vec<u32>>,
-    /// Stretches that are discarded, whatever they hold.
+    /// Stretches that are discarded, whatever they hold: ascending, none touching another.
     free: Vec<(u64, u64)>,
 }
 
@@ -199,7 +246,10 @@ impl Known {
         for (&at, allowed) in self.sectors.iter().filter(|(at, _)| **at < len) {
             let mut sector = vec![0; SECTOR.min(device.len() - at) as usize];
             device.read_at(at, &mut sector)?;
-            let discarded = || self.free.iter().any(|(start, end)| (*start..*end).contains(&at));
+            let discarded = || {
+                let behind = self.free.partition_point(|(start, _)| *start <= at);
+                behind > 0 && at < self.free[behind - 1].1
+            };
             if !allowed.contains(&crc32c::crc32c(&sector)) && !discarded() {
                 let message = format!("the image was changed since its commit was interrupted (sector at byte {at})");
                 return Err(Error::new(ErrorKind::Refused, message));

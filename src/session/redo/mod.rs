@@ -23,6 +23,7 @@ use nomount_block::{Overlay, ReadAt, Record, SetLen, WriteAt, replay};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Places in front whose contents tell whether somebody used an image since a commit of it was interrupted.
@@ -154,15 +155,26 @@ fn remove(path: &Path) -> Result<()> {
     std::fs::remove_file(path).map_err(host(path))
 }
 
+/// All of a redo file, and a little of one that is too long.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    // Not blocking: a named pipe would wait for its other end.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(host(path))?;
+    if !file.metadata().map_err(host(path))?.is_file() {
+        return Err(Error::new(ErrorKind::Refused, "not a redo file: it is no regular file").in_image(path));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_REDO + 8).read_to_end(&mut bytes).map_err(host(path))?;
+    Ok(bytes)
+}
+
 /// Completes an unfinished commit on an open device, or takes it back.
 pub(super) fn apply(image: &Path, device: &mut Device) -> Result<Recovered> {
     if !pending(image)? {
         return Ok(Recovered::Nothing);
     }
     let path = redo_path(image);
-    let mut bytes = Vec::new();
-    let mut file = File::open(&path).map_err(host(&path))?.take(MAX_REDO + 8);
-    file.read_to_end(&mut bytes).map_err(host(&path))?;
+    let bytes = read(&path)?;
     let redo = decode(&bytes, device.len()).map_err(|detail| {
         Error::new(ErrorKind::Corrupt, format!("not a redo file of this image: {detail}")).in_image(&path)
     })?;
