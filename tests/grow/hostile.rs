@@ -107,7 +107,7 @@ impl Op {
             Self::Look => {
                 is_extendable(image, options);
                 let listed = part::list(image, options);
-                disk_size(image, options).and(listed).map(|_| Done::Looked)
+                disk_size(image, options, Choice::Auto).and(listed).map(|_| Done::Looked)
             }
             Self::Grow(with, verify) => grow(image, &request(NewSize::Plus(MORE), *with, *verify)).map(Done::Resized),
             Self::Fill => grow(image, &request(NewSize::Same, GrowWith::Native, Verify::Auto)).map(Done::Resized),

@@ -5,6 +5,7 @@
 //! Reads take `&self`, writes `&mut self`: many readers, one writer.
 #![forbid(unsafe_code)]
 
+mod copy;
 mod error;
 mod extent;
 mod fault;
@@ -15,6 +16,7 @@ mod read_only;
 mod traits;
 mod window;
 
+pub use copy::copy_to_zeroed;
 pub use error::{Error, ErrorKind, Result};
 pub use extent::{Extent, ExtentKind};
 pub use fault::{Fault, FaultPlan};

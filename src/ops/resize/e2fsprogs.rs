@@ -6,7 +6,7 @@
 use super::super::program;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::Staging;
-use nomount_block::{ExtentKind, HostFile, ReadAt, SetLen, Window, WriteAt};
+use nomount_block::{ExtentKind, HostFile, ReadAt, SetLen, Window, WriteAt, copy_to_zeroed};
 use nomount_ext::{BlockUse, Filesystem, Options};
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Where the programs are beside `PATH`: ordinary users often lack these folders in it.
 const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
-/// Copied and compared at a time.
+/// Compared at a time.
 const PIECE: u64 = 1 << 20;
 /// What differs is written in blocks of this size, where the filesystem does not say its own.
 const BLOCK: u64 = 4096;
@@ -58,7 +58,7 @@ pub fn resize(disk: &mut Staging, volume: Range<u64>, goal: Goal, folder: &Path)
     let file = tempfile::Builder::new().prefix(".nomount-").suffix(".scratch").tempfile_in(folder).map_err(host)?;
     let mut scratch = HostFile::new(file.as_file().try_clone().map_err(host)?, false)?;
     scratch.set_len(len)?;
-    copy(&Window::new(&*disk, volume.start, len)?, &mut scratch)?;
+    copy_to_zeroed(&Window::new(&*disk, volume.start, len)?, &mut scratch)?;
 
     // R1: 0, 1 and 2 say that the filesystem is sound now.
     if let Err(reason) = run("e2fsck", &["-f", "-p"], file.path(), None, 0..=2) {
@@ -75,22 +75,6 @@ pub fn resize(disk: &mut Staging, volume: Range<u64>, goal: Goal, folder: &Path)
     let scratch = HostFile::new(file.as_file().try_clone().map_err(host)?, false)?;
     let blocks = bring_back(&scratch, disk, &volume)?;
     Ok(Outcome::Done { blocks })
-}
-
-fn copy(from: &impl ReadAt, into: &mut HostFile) -> Result<()> {
-    let (mut at, mut buf) = (0, Vec::new());
-    while at < from.len() {
-        let extent = from.extent_at(at)?;
-        if extent.kind == ExtentKind::Zero {
-            at += extent.len;
-            continue;
-        }
-        buf.resize(extent.len.min(PIECE) as usize, 0);
-        from.read_at(at, &mut buf)?;
-        into.write_at(at, &buf)?;
-        at += buf.len() as u64;
-    }
-    Ok(())
 }
 
 /// Runs a program on a file; the text says why it cannot be run, or did not end with one of these exit codes.
