@@ -6,6 +6,7 @@ use super::{exit, ui};
 use nomount::tree::{FileKind, FileTree, Follow, GuestPath, resolve};
 use nomount::{Error, ErrorKind, Result};
 use serde_json::json;
+use std::collections::HashSet;
 use std::ffi::OsString;
 
 /// The deepest directory that -R goes into: PATH_MAX holds no more.
@@ -52,7 +53,8 @@ pub fn run(args: &Args) -> Result<u8> {
     };
     let mut list = Vec::new();
     if stat.kind == FileKind::Dir {
-        walk(tree, &found.path, args, 0, &mut list).map_err(named)?;
+        let mut seen = HashSet::from([stat.ino]);
+        walk(tree, &found.path, args, &mut seen, &mut list).map_err(named)?;
     } else {
         list.push((GuestPath::root(), vec![describe(tree, &found.path).map_err(named)?]));
     }
@@ -78,7 +80,14 @@ pub fn run(args: &Args) -> Result<u8> {
 /// Directories with their files, each sorted by name.
 type Listing = Vec<(GuestPath, Vec<Described>)>;
 
-fn walk(tree: &dyn FileTree, folder: &GuestPath, args: &Args, depth: usize, list: &mut Listing) -> Result<()> {
+/// Lists `folder`, and with -R what is below; `seen` are the directories on the way, by inode number.
+fn walk(
+    tree: &dyn FileTree,
+    folder: &GuestPath,
+    args: &Args,
+    seen: &mut HashSet<u64>,
+    list: &mut Listing,
+) -> Result<()> {
     let mut entries = tree.entries(folder)?;
     entries.retain(|entry| args.all || !entry.name.starts_with(b"."));
     entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -92,14 +101,18 @@ fn walk(tree: &dyn FileTree, folder: &GuestPath, args: &Args, depth: usize, list
         }
         let path = folder.join(&entry.name);
         if args.recursive && entry.kind == FileKind::Dir {
+            if entry.ino != 0 && !seen.insert(entry.ino) {
+                let message = format!("directory inode {} has two names", entry.ino);
+                return Err(Error::new(ErrorKind::Corrupt, message).at_path(path.to_bytes()));
+            }
             folders.push(path.clone());
         }
         files.push(describe(tree, &path)?);
     }
     list.push((folder.clone(), files));
-    if depth >= MAX_DEPTH && !folders.is_empty() {
+    if folder.components().len() >= MAX_DEPTH && !folders.is_empty() {
         let message = format!("directories are nested deeper than {MAX_DEPTH}");
         return Err(Error::new(ErrorKind::Limit, message).at_path(folder.to_bytes()));
     }
-    folders.iter().try_for_each(|folder| walk(tree, folder, args, depth + 1, list))
+    folders.iter().try_for_each(|folder| walk(tree, folder, args, seen, list))
 }

@@ -56,7 +56,11 @@ fn number(text: &str) -> Result<u32> {
         (None, Some(digits)) if !digits.is_empty() => u32::from_str_radix(digits, 8),
         _ => text.parse(),
     };
-    parsed.map_err(|_| Error::new(ErrorKind::Usage, format!("device number {text:?}: a number is needed")))
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    parsed
+        .ok()
+        .filter(|_| plain)
+        .ok_or_else(|| Error::new(ErrorKind::Usage, format!("device number {text:?}: a number is needed")))
 }
 
 #[cfg(test)]
@@ -70,7 +74,16 @@ mod tests {
         assert_eq!(node(&["u", "0", "5"]), Some(NewNode::CharDevice(0, 5)));
         assert_eq!(node(&["b", "8", "1"]), Some(NewNode::BlockDevice(8, 1)));
         assert_eq!(node(&["p"]), Some(NewNode::Fifo));
-        for bad in [&[][..], &["p", "1", "2"], &["c"], &["c", "1"], &["b", "-1", "0"], &["b", "08", "0"], &["x"]] {
+        for bad in [
+            &[][..],
+            &["p", "1", "2"],
+            &["c"],
+            &["c", "1"],
+            &["b", "-1", "0"],
+            &["b", "08", "0"],
+            &["b", "+1", "0"],
+            &["x"],
+        ] {
             assert_eq!(node(bad), None, "{bad:?}");
         }
     }

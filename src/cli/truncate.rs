@@ -33,7 +33,10 @@ pub struct Args {
 }
 
 fn parse(text: &str) -> Result<NewSize, String> {
-    let size = |text: &str| bytes::parse(text, 1);
+    let size = |text: &str| match text.strip_prefix('+') {
+        Some(_) => Err(format!("{text:?}: one sign is enough")),
+        None => bytes::parse(text, 1),
+    };
     let unit = |text: &str| match size(text) {
         Ok(0) => Err("a multiple of 0 cannot be had".to_owned()),
         size => size,

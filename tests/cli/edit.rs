@@ -270,6 +270,9 @@ fn a_directory_inside_of_itself_ends_the_walk() {
     let before = state(&image);
     let ran = run(["chmod", "-R", "700", &text(&image), "/"]);
     assert!(ran.code == Some(7) && ran.stderr.contains("has two names"), "{ran:?}");
+    let listed = run(["ls", "-R", &text(&image), "/"]);
+    assert!(listed.code == Some(7) && listed.stderr.contains("has two names"), "{listed:?}");
+    assert_eq!(run(["rm", "-rf", &text(&image), "/etc"]).code, Some(7));
     assert!(state(&image) == before);
 }
 

@@ -181,6 +181,19 @@ fn attributes_come_back_as_they_were_given() {
     assert_eq!(names["files"][0]["xattrs"][1]["value_hex"], "6120226222205c200a");
     let again = done(["setfattr", "-n", "user.text", "-v", "0x6120226222205c200a", &image, "/etc/os-release"]);
     assert!(again.stdout.contains("nothing to change"), "{again:?}");
+    // As the kernel does it, capabilities go when a file changes hands, and a label stays.
+    done([
+        "setfattr",
+        "-n",
+        "security.capability",
+        "-v",
+        "0x0100000200200000000000000000000000000000",
+        &image,
+        "/etc/os-release",
+    ]);
+    assert!(done(["getfattr", &image, "/etc/os-release"]).stdout.contains("security.capability\n"));
+    let given = done(["chown", "9", &image, "/etc/os-release"]).stdout;
+    assert!(given.contains("  remove attribute security.capability of /usr/lib/os-release\n"), "{given}");
     done(["write", &image, "/etc/os-release", "--text", "ID=x\n"]);
     assert_eq!(done(["getfattr", "-d", &image, "/usr/lib/os-release"]).stdout, wanted);
 }
