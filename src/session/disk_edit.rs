@@ -8,6 +8,10 @@ use nomount_block::{Overlay, ReadAt, Spill};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+/// A change that takes more memory is refused. A filesystem that grows to 16 TiB takes half of it for the bitmaps of
+/// groups without checksums; one that keeps a copy of all descriptors in every group would take any amount.
+pub const MAX_STAGED: u64 = 2 << 30;
+
 /// A disk with staged changes above it.
 pub type Staging = Overlay<Device>;
 
@@ -48,8 +52,10 @@ impl DiskEdit {
     /// would be.
     pub fn on_device(device: Device, name: &Path, dry_run: bool) -> Self {
         let old_len = device.len();
+        let mut staged = Overlay::new(device, Spill::Never);
+        staged.set_limit(MAX_STAGED);
         Self {
-            staged: Overlay::new(device, Spill::Never),
+            staged,
             path: name.to_owned(),
             format: Format::Raw,
             notes: Vec::new(),

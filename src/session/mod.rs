@@ -12,7 +12,7 @@ mod verify;
 
 pub use check::{Checked, check_image};
 pub use copy::copy_image;
-pub use disk_edit::{DiskEdit, Staging};
+pub use disk_edit::{DiskEdit, MAX_STAGED, Staging};
 pub use redo::{Recovered, recover, redo_path};
 pub use verify::{Opinion, Verify};
 

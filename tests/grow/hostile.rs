@@ -3,18 +3,19 @@
 
 use crate::common::long;
 use crate::confined::confined;
-use crate::disks::MIB;
+use crate::disks::{Disk, Layout, MIB};
 use crate::matrix::TOOLS;
 use crate::spoiled::{Field, Fields, SIZE, Victim, victims};
-use nomount::Result;
 use nomount::disk::Choice;
 use nomount::image::{Format, Image, ImageOptions};
 use nomount::ops::part::{self, Addition, PartEdit, PartSize};
 use nomount::ops::resize::{
-    ExtendRequest, GrowRequest, GrowWith, NewSize, Resized, disk_size, extend, grow, is_extendable,
+    ExtendRequest, GrowRequest, GrowWith, NewSize, Resized, ShrinkRequest, ShrinkTo, disk_size, extend, grow,
+    is_extendable, shrink,
 };
-use nomount::session::{Verify, recover, redo_path};
+use nomount::session::{MAX_STAGED, Verify, recover, redo_path};
 use nomount::tree::Time;
+use nomount::{ErrorKind, Result};
 use nomount_kit::{judges, require, scratch};
 use nomount_ptable::{Guid, Partition};
 use rand::rngs::StdRng;
@@ -35,10 +36,12 @@ const TIME: Duration = Duration::from_secs(20);
 const MEMORY: u64 = 1 << 30;
 /// Spoiled disks, unless more are wanted.
 const CASES: usize = 500;
-const LONG_CASES: usize = 40_000;
+const LONG_CASES: usize = 10_000;
 const MORE: u64 = 24 * MIB;
 /// One success in so many is shown to e2fsck.
 const JUDGED: u32 = 6;
+/// One operation in so many is one of e2fsprogs.
+const EXTERNAL: u32 = 25;
 const SEED: &str = "NOMOUNT_HOSTILE_SEED";
 
 /// What is done with a disk.
@@ -49,6 +52,7 @@ enum Op {
     /// To the end of a disk that is longer than what is on it.
     Fill,
     Extend,
+    Shrink,
     Edit(PartEdit, bool),
 }
 
@@ -65,6 +69,11 @@ fn now() -> Time {
 
 impl Op {
     fn for_filesystem(rng: &mut StdRng) -> Self {
+        // The programs take as long as all else together.
+        if rng.random_range(0..EXTERNAL) == 0 {
+            let grow = rng.random_range(0..2) == 0;
+            return if grow { Self::Grow(GrowWith::E2fsprogs, Verify::Auto) } else { Self::Shrink };
+        }
         match rng.random_range(0..8) {
             0 => Self::Look,
             1 => Self::Extend,
@@ -122,6 +131,17 @@ impl Op {
                     dry_run: false,
                 };
                 extend(image, &request).map(Done::Resized)
+            }
+            Self::Shrink => {
+                let request = ShrinkRequest {
+                    image: options.clone(),
+                    to: ShrinkTo::Minimum,
+                    shrink: Choice::Auto,
+                    verify: Verify::Auto,
+                    now: now(),
+                    dry_run: false,
+                };
+                shrink(image, &request).map(Done::Resized)
             }
             Self::Edit(edit, force) => {
                 part::edit(image, options, edit, *force, false).map(|report| Done::Edited(report.partition))
@@ -342,7 +362,7 @@ fn attack(victim: &Victim, cases: usize, seed: u64, tally: &mut Tally) {
 
 #[test]
 fn spoiled_disks_are_grown_soundly_or_left_alone() {
-    if !require(TOOLS) {
+    if !require(&[TOOLS, &["resize2fs"]].concat()) {
         return;
     }
     confined("hostile::spoiled_disks_are_grown_soundly_or_left_alone", MEMORY, || {
@@ -373,5 +393,31 @@ fn spoiled_disks_are_grown_soundly_or_left_alone() {
         });
         let faults = total.into_inner().unwrap();
         assert!(faults.is_empty(), "{} faults, listed above; {SEED}={seed}", faults.len());
+    });
+}
+
+/// Groups of 256 blocks: a hundredth of what is new is bitmaps, and nothing but the image said that they are so small.
+#[test]
+fn a_change_that_takes_too_much_memory_is_refused() {
+    if !long() || !require(TOOLS) {
+        return;
+    }
+    confined("hostile::a_change_that_takes_too_much_memory_is_refused", 2 * MAX_STAGED, || {
+        let args = ["-t", "ext2", "-b", "1024", "-g", "256", "-N", "128", "-O", "^resize_inode"];
+        let disk = Disk::new(Layout::None, false, 4 * MIB, &args);
+        let before = scratch::fingerprint(&disk.image);
+        let request = GrowRequest {
+            image: ImageOptions { format: Some(Format::Raw), lock: false, ..ImageOptions::default() },
+            size: NewSize::To(600 << 30),
+            expand: Choice::Auto,
+            filesystem: true,
+            with: GrowWith::Native,
+            verify: Verify::Auto,
+            now: now(),
+            dry_run: false,
+        };
+        let error = grow(&disk.image, &request).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{}", error.chain());
+        assert_eq!(scratch::fingerprint(&disk.image), before);
     });
 }

@@ -1,6 +1,6 @@
 //! Staging: writes are kept as an ordered log and reach the device only when they are committed.
 
-use crate::{Extent, ExtentKind, ReadAt, Result, SetLen, WriteAt, check_range};
+use crate::{Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, SetLen, WriteAt, check_range};
 use std::collections::BTreeMap;
 
 /// One entry of a log of writes.
@@ -59,6 +59,8 @@ pub struct Overlay<D> {
     fresh: Vec<usize>,
     pieces: BTreeMap<u64, Piece>,
     staged: u64,
+    /// No more bytes than these are staged.
+    limit: u64,
     spill: Spill,
 }
 
@@ -66,12 +68,18 @@ impl<D: ReadAt> Overlay<D> {
     /// An empty log above `below`.
     pub fn new(below: D, spill: Spill) -> Self {
         let len = below.len();
-        Self { below, len, seen: len, log: Vec::new(), fresh: Vec::new(), pieces: BTreeMap::new(), staged: 0, spill }
+        let (log, fresh, pieces) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { below, len, seen: len, log, fresh, pieces, staged: 0, limit: u64::MAX, spill }
     }
 
     /// Says anew what becomes of fresh data.
     pub fn set_spill(&mut self, spill: Spill) {
         self.spill = spill;
+    }
+
+    /// Lets a write fail with [`ErrorKind::Limit`] that would bring what is staged over so many bytes.
+    pub fn set_limit(&mut self, bytes: u64) {
+        self.limit = bytes;
     }
 
     /// The staged writes, in order.
@@ -123,14 +131,19 @@ impl<D: ReadAt> Overlay<D> {
         self.piece_at(offset).is_some_and(|(at, _)| at < offset + len)
     }
 
-    fn stage(&mut self, offset: u64, data: &[u8]) {
+    fn stage(&mut self, offset: u64, data: &[u8]) -> Result<()> {
         if data.is_empty() {
-            return;
+            return Ok(());
+        }
+        if self.staged.saturating_add(data.len() as u64) > self.limit {
+            let message = format!("the change takes more than {} bytes of memory", self.limit);
+            return Err(Error::with_source(ErrorKind::Limit, offset, message));
         }
         self.cut(offset, offset + data.len() as u64);
         self.pieces.insert(offset, Piece { len: data.len() as u64, from: Some((self.log.len(), 0)) });
         self.log.push(Record::Write { offset, data: data.to_vec() });
         self.staged += data.len() as u64;
+        Ok(())
     }
 }
 
@@ -240,8 +253,7 @@ impl<D: ReadAt> ReadAt for Overlay<D> {
 impl<D: WriteAt> WriteAt for Overlay<D> {
     fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<()> {
         check_range(offset, data.len() as u64, self.len())?;
-        self.stage(offset, data);
-        Ok(())
+        self.stage(offset, data)
     }
 
     fn write_fresh(&mut self, offset: u64, data: &[u8]) -> Result<()> {
@@ -256,10 +268,12 @@ impl<D: WriteAt> WriteAt for Overlay<D> {
             }
             _ => {
                 // What was cut off and is there again has its place in the order, too.
-                if len > 0 && !self.overlaps(offset, len) && self.seen == self.below.len() {
-                    self.fresh.push(self.log.len());
+                let alone = len > 0 && !self.overlaps(offset, len) && self.seen == self.below.len();
+                let number = self.log.len();
+                self.stage(offset, data)?;
+                if alone {
+                    self.fresh.push(number);
                 }
-                self.stage(offset, data);
                 Ok(())
             }
         }
@@ -360,6 +374,19 @@ mod tests {
         let (_, ahead, rest) = overlay.split_fresh(|offset, _| offset < 8);
         assert_eq!(ahead, [write(4, &[3, 3])]);
         assert_eq!(rest, [write(0, &[1]), write(0, &[2, 2]), write(5, &[4]), write(8, &[5])]);
+    }
+
+    #[test]
+    fn what_would_take_too_much_memory_fails_and_changes_nothing() {
+        let mut overlay = Overlay::new(Memory::zeroed(16), Spill::Never);
+        overlay.set_limit(10);
+        overlay.write_at(0, &[1; 6]).unwrap();
+        overlay.write_fresh(6, &[2; 4]).unwrap();
+        for error in [overlay.write_at(2, &[3]), overlay.write_fresh(12, &[3])] {
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Limit);
+        }
+        let (_, ahead, rest) = overlay.split_fresh(|_, _| true);
+        assert_eq!((ahead.len(), rest.len()), (1, 1));
     }
 
     #[test]

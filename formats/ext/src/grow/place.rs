@@ -93,6 +93,10 @@ pub(super) fn place(geo: &Geometry, groups: Range<GroupNr>, together: bool) -> R
             tables
         }
     };
+    // Tables that lie elsewhere do not show that the group's own descriptors fit.
+    if let Some(number) = groups.clone().find(|number| geo.group_overhead(*number) > geo.group_blocks(*number)) {
+        return Err(no_room(geo, number));
+    }
     let mut new: Vec<NewGroup> =
         groups.clone().zip(&tables).map(|(number, table)| with_head(geo, number, *table)).collect();
     for (number, table) in groups.clone().zip(tables) {
@@ -119,4 +123,38 @@ fn no_room(geo: &Geometry, number: GroupNr) -> Error {
         geo.group_blocks(number),
         geo.itable_blocks()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::{compat, incompat, ro_compat};
+    use crate::raw::Superblock;
+    use zerocopy::FromZeros;
+
+    /// What a group has of its own may be more than the group, while its tables fit into the next ones.
+    #[test]
+    fn a_group_that_its_descriptors_would_fill_is_refused() {
+        let mut sb = Superblock::new_zeroed();
+        sb.s_magic.set(0xEF53);
+        sb.s_rev_level.set(1);
+        sb.s_first_data_block.set(1);
+        sb.s_blocks_per_group.set(256);
+        sb.s_blocks_count_lo.set(1 + 8 * 256);
+        sb.s_inodes_per_group.set(8);
+        sb.s_inodes_count.set(8 * 8);
+        sb.s_inode_size.set(128);
+        sb.s_first_ino.set(11);
+        sb.s_feature_compat.set(compat::RESIZE_INODE);
+        sb.s_feature_incompat.set(incompat::FLEX_BG);
+        sb.s_feature_ro_compat.set(ro_compat::SPARSE_SUPER);
+        for (reserved, fits) in [(100, true), (256, false)] {
+            sb.s_reserved_gdt_blocks.set(reserved);
+            let geo = Geometry::check(&sb, 4 << 20).unwrap();
+            for groups in [1..8, 2..5] {
+                let placed = place(&geo, groups, true);
+                assert!(if fits { placed.is_ok() } else { matches!(placed, Err(Error::CannotGrow(_))) }, "{placed:?}");
+            }
+        }
+    }
 }
