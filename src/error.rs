@@ -191,7 +191,9 @@ impl From<nomount_block::Error> for Error {
             Block::Limit => ErrorKind::Limit,
             _ => ErrorKind::Io,
         };
-        Self::new(kind, "the image cannot be accessed").caused_by(error)
+        let message =
+            if kind == ErrorKind::Limit { "this is more than is allowed" } else { "the image cannot be accessed" };
+        Self::new(kind, message).caused_by(error)
     }
 }
 

@@ -22,6 +22,9 @@ assert vfs.read_file("/srv/a/b/c") == "Hello World\n"
 vfs.replace_file("/srv/a/b/c", "Goodbye")
 assert vfs.read_file("srv/a/b/c") == "Goodbye"
 assert vfs.has_file("/srv/a/b/c") and not vfs.has_file("/srv/a/b/d")
+nomount("ln", "-s", "c", image + "@1:/srv/a/b/link")
+nomount("ln", "-s", "nowhere", image + "@1:/srv/a/b/dangling")
+assert vfs.has_file("/srv/a/b/link") and not vfs.has_file("/srv/a/b/dangling")
 vfs.set_permissions("/srv/a/b/c", 0o4750)
 vfs.set_ownership("/srv/a/b/c", "daemon", None)
 vfs.set_ownership("/srv/a/b/c", None, "daemon")
