@@ -1,10 +1,11 @@
 //! What is not grown, and says so before anything is staged.
 
-use super::{EXT2, EXT4, make, open};
+use super::{EXT2, EXT4, make};
 use crate::common::OPTIONS;
-use nomount_block::{Memory, SetLen, WriteAt};
+use nomount_block::{HostFile, Memory, Overlay, SetLen, Spill, WriteAt};
 use nomount_ext::{Error, Filesystem};
 use nomount_kit::fixture;
+use tempfile::NamedTempFile;
 
 /// An image in memory, longer than its filesystem.
 fn longer(features: &str, options: &str, kib: u64, to: u64) -> Memory {
@@ -24,6 +25,13 @@ fn refused(image: Memory, blocks: u64) -> Error {
     error
 }
 
+/// The filesystem in a file on a device that is as long as no file of the host can be.
+fn open_on(file: &NamedTempFile, len: u64) -> Filesystem<Overlay<HostFile>> {
+    let mut device = Overlay::new(HostFile::new(file.reopen().unwrap(), false).unwrap(), Spill::Never);
+    device.set_len(len).unwrap();
+    Filesystem::open_for_write(device, OPTIONS).unwrap()
+}
+
 #[test]
 fn what_cannot_be() {
     let image = longer(EXT4, "-b 1024", 20_000, 40_000);
@@ -35,20 +43,17 @@ fn what_cannot_be() {
     assert!(matches!(fs.grow(blocks), Err(Error::ReadOnly(_))));
 
     let file = make(4 << 20, EXT2, "-b 4096 -N 100000");
-    file.as_file().set_len(17 << 40).unwrap();
-    let error = open(file.path()).grow((17 << 40) / 4096).unwrap_err();
+    let error = open_on(&file, 17 << 40).grow((17 << 40) / 4096).unwrap_err();
     assert!(matches!(&error, Error::Limit(what) if what.contains("64bit")), "{error}");
     let file = make(4 << 20, EXT4, "-b 4096 -i 4096");
-    file.as_file().set_len(20 << 40).unwrap();
-    let error = open(file.path()).grow((20 << 40) / 4096).unwrap_err();
+    let error = open_on(&file, 20 << 40).grow((20 << 40) / 4096).unwrap_err();
     assert!(matches!(&error, Error::Limit(what) if what.contains("groups: at most 131071")), "{error}");
 }
 
 #[test]
 fn what_is_done_otherwise_is_told_by_name() {
     let file = make(4 << 20, &format!("{EXT4},resize_inode"), "-b 8192 -g 65000 -N 20000 -E resize=4294967295");
-    file.as_file().set_len(40 << 40).unwrap();
-    let mut fs = open(file.path());
+    let mut fs = open_on(&file, 40 << 40);
     let error = fs.grow((1 << 32) + 1_000_000).unwrap_err();
     assert!(matches!(&error, Error::CannotGrow(what) if what.contains("2^32")), "{error}");
     assert!(fs.commit().unwrap().is_empty());
