@@ -18,6 +18,7 @@ mod error;
 mod features;
 mod file;
 mod fs;
+mod gather;
 mod geometry;
 mod group;
 mod grow;

@@ -37,10 +37,7 @@ pub enum Goal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The filesystem has its new size, and the change is staged.
-    Done {
-        /// Blocks that are staged.
-        blocks: u64,
-    },
+    Done,
     /// It was left alone (R1, R3).
     NotDone {
         /// Why.
@@ -73,8 +70,8 @@ pub fn resize(disk: &mut Staging, volume: Range<u64>, goal: Goal, folder: &Path)
         return Ok(Outcome::NotDone { reason });
     }
     let scratch = HostFile::new(file.as_file().try_clone().map_err(host)?, false)?;
-    let blocks = bring_back(&scratch, disk, &volume)?;
-    Ok(Outcome::Done { blocks })
+    bring_back(&scratch, disk, &volume)?;
+    Ok(Outcome::Done)
 }
 
 /// Runs a program on a file; the text says why it cannot be run, or did not end with one of these exit codes.
@@ -109,10 +106,10 @@ fn run(
 }
 
 /// Stages what differs. Blocks that the filesystem did not use before go as fresh ones.
-fn bring_back(scratch: &HostFile, disk: &mut Staging, volume: &Range<u64>) -> Result<u64> {
+fn bring_back(scratch: &HostFile, disk: &mut Staging, volume: &Range<u64>) -> Result<()> {
     let mut usage = Usage::of(disk, volume);
     let len = (volume.end - volume.start).min(scratch.len());
-    let (mut at, mut blocks) = (0, 0);
+    let mut at = 0;
     let (mut new, mut old) = (Vec::new(), Vec::new());
     while at < len {
         let theirs = scratch.extent_at(at)?;
@@ -136,13 +133,12 @@ fn bring_back(scratch: &HostFile, disk: &mut Staging, volume: &Range<u64>) -> Re
                 } else {
                     disk.write_at(volume.start + within, new)?;
                 }
-                blocks += 1;
             }
         }
         at += piece;
     }
     disk.barrier()?;
-    Ok(blocks)
+    Ok(())
 }
 
 /// What the filesystem used before; everything, where we cannot tell.

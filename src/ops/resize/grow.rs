@@ -106,14 +106,8 @@ fn grow_partition(edit: &mut DiskEdit, number: u32, report: &mut Resized) -> Res
         return Err(Error::new(ErrorKind::Usage, message).hint("choose another with --expand N"));
     }
     editor.write(edit.device_mut())?;
+    report.partitions = PartitionChange::all(&before, editor.table())?;
     let after = edit.layout(Choice::Auto)?;
-    for volume in &after.volumes {
-        let Some(number) = volume.number() else { continue };
-        let from = before.partition(number)?.len;
-        if from != volume.len {
-            report.partitions.push(PartitionChange { number, size: Change { from, to: volume.len } });
-        }
-    }
     after.partition(number).cloned()
 }
 
@@ -185,7 +179,7 @@ fn by_e2fsprogs(edit: &mut DiskEdit, old: &Volume, new: &Volume, why: Option<Str
     let from = filesystem_len(edit, new)?;
     edit.owns(old.start..old.start + from);
     match e2fsprogs::resize(edit.device_mut(), new.start..new.start + new.len, Goal::Fill, &folder)? {
-        Outcome::Done { .. } => Ok(FilesystemChange {
+        Outcome::Done => Ok(FilesystemChange {
             content: new.content.name(),
             size: Change { from, to: filesystem_len(edit, new)? },
             by: Some("resize2fs"),

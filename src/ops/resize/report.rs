@@ -1,5 +1,9 @@
 //! What a change of size did.
 
+use crate::disk::Layout;
+use crate::error::Result;
+use nomount_ptable::Table;
+
 /// Bytes before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
@@ -23,6 +27,20 @@ pub struct PartitionChange {
     pub number: u32,
     /// Its length.
     pub size: Change,
+}
+
+impl PartitionChange {
+    /// The partitions whose length is another one in `after`, which has those of `before`.
+    pub(super) fn all(before: &Layout, after: &Table) -> Result<Vec<Self>> {
+        let mut changes = Vec::new();
+        for partition in &after.partitions {
+            let size = Change { from: before.partition(partition.number)?.len, to: partition.len };
+            if size.is_change() {
+                changes.push(Self { number: partition.number, size });
+            }
+        }
+        Ok(changes)
+    }
 }
 
 /// What became of a filesystem.

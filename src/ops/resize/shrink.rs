@@ -120,7 +120,7 @@ fn shrink_filesystem(edit: &mut DiskEdit, volume: &Volume, goal: Goal, report: &
     }
     let folder = edit.folder().to_owned();
     match e2fsprogs::resize(edit.device_mut(), volume.start..volume.start + volume.len, goal, &folder)? {
-        Outcome::Done { .. } => {}
+        Outcome::Done => {}
         Outcome::NotDone { reason } => {
             let message = format!("the filesystem cannot be shrunk: {reason}");
             return Err(
@@ -185,14 +185,7 @@ fn shrink_table(
     let new_len = wanted.unwrap_or_else(|| least.next_multiple_of(ALIGN).min(edit.old_len()));
     editor.set_device_len(new_len)?;
     editor.write(edit.device_mut())?;
-    for partition in &editor.table().partitions {
-        let from = layout.partition(partition.number)?.len;
-        if from != partition.len {
-            report
-                .partitions
-                .push(PartitionChange { number: partition.number, size: Change { from, to: partition.len } });
-        }
-    }
+    report.partitions = PartitionChange::all(layout, editor.table())?;
     Ok(new_len)
 }
 

@@ -1,10 +1,10 @@
 //! New groups: their bitmaps, empty inode tables and descriptors.
 
-use super::fresh::Fresh;
 use super::place::{NewGroup, place};
 use crate::error::Result;
 use crate::features::incompat;
 use crate::fs::Filesystem;
+use crate::gather::Gather;
 use crate::geometry::{Geometry, GroupNr};
 use crate::group::{
     BLOCK_UNINIT, INODE_UNINIT, INODE_ZEROED, bitmap_checksum, desc_checksum, pad, set_bit, split16, split32,
@@ -46,7 +46,7 @@ impl<D: WriteAt> Filesystem<D> {
             let end = (number / size + 1).saturating_mul(size).min(geo.groups);
             let groups = place(&geo, number..end, together)?;
             self.zero_tables(&geo, &groups)?;
-            let mut fresh = Fresh::new(&mut self.device, geo.block_size);
+            let mut fresh = Gather::new(&mut self.device, geo.block_size, D::write_fresh);
             let mut ready = Vec::with_capacity(groups.len());
             for group in &groups {
                 let (desc, free) = block_bitmap(&geo, group, &mut fresh)?;
@@ -126,7 +126,7 @@ impl<D: WriteAt> Filesystem<D> {
 
 /// Writes a new group's block bitmap, where it does not follow from the layout. Gives the descriptor, which lacks what
 /// the inode bitmap says, and the number of free clusters.
-fn block_bitmap<D: WriteAt>(geo: &Geometry, group: &NewGroup, fresh: &mut Fresh<'_, D>) -> Result<(GroupDesc, u32)> {
+fn block_bitmap<D: WriteAt>(geo: &Geometry, group: &NewGroup, fresh: &mut Gather<'_, D>) -> Result<(GroupDesc, u32)> {
     let mut desc = GroupDesc::new_zeroed();
     split32(group.block_bitmap, &mut desc.bg_block_bitmap_lo, &mut desc.bg_block_bitmap_hi);
     split32(group.inode_bitmap, &mut desc.bg_inode_bitmap_lo, &mut desc.bg_inode_bitmap_hi);
@@ -157,7 +157,7 @@ fn inode_bitmap<D: WriteAt>(
     geo: &Geometry,
     group: &NewGroup,
     desc: &mut GroupDesc,
-    fresh: &mut Fresh<'_, D>,
+    fresh: &mut Gather<'_, D>,
 ) -> Result<()> {
     split16(geo.inodes_per_group, &mut desc.bg_free_inodes_count_lo, &mut desc.bg_free_inodes_count_hi);
     if geo.group_csum() {

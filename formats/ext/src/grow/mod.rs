@@ -11,7 +11,6 @@
 //! new.
 
 mod copies;
-mod fresh;
 mod groups;
 mod minimum;
 mod place;

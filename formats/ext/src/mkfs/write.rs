@@ -5,6 +5,7 @@ use super::groups;
 use super::superblock;
 use super::tables::superblock_block;
 use crate::error::Result;
+use crate::gather::Gather;
 use crate::geometry::{BlockNr, SUPERBLOCK_LEN, SUPERBLOCK_OFFSET};
 use crate::zero::make_zero;
 use nomount_block::{ExtentKind, ReadAt, WriteAt};
@@ -14,43 +15,22 @@ use zerocopy::IntoBytes;
 const SIGNATURES_START: u64 = 68 << 10;
 /// Bytes at the end: a backup GPT, superblocks of MD RAID.
 const SIGNATURES_END: u64 = 64 << 10;
-/// Blocks side by side are written together, up to this many bytes.
-const PIECE: usize = 1 << 20;
-
-/// Collects blocks that lie side by side into one write, and counts what it writes.
+/// What writes a new filesystem.
 pub(super) struct Writer<'a, D> {
-    device: &'a mut D,
-    block_size: usize,
-    at: BlockNr,
-    bytes: Vec<u8>,
-    pub written: u64,
+    blocks: Gather<'a, D>,
+    block_size: u64,
     /// The device was all zero at the start: what was not written still is.
     blank: bool,
 }
 
 impl<'a, D: WriteAt> Writer<'a, D> {
     pub fn new(device: &'a mut D, block_size: u32, blank: bool) -> Self {
-        Self { device, block_size: block_size as usize, at: 0, bytes: Vec::new(), written: 0, blank }
+        Self { blocks: Gather::new(device, block_size, D::write_at), block_size: block_size.into(), blank }
     }
 
     /// Writes whole blocks from `block` on.
     pub fn put(&mut self, block: BlockNr, bytes: &[u8]) -> Result<()> {
-        let next = self.at + (self.bytes.len() / self.block_size) as u64;
-        if block != next || self.bytes.len() >= PIECE {
-            self.flush()?;
-            self.at = block;
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    pub fn flush(&mut self) -> Result<()> {
-        if !self.bytes.is_empty() {
-            self.device.write_at(self.at * self.block_size as u64, &self.bytes)?;
-            self.written += self.bytes.len() as u64;
-            self.bytes.clear();
-        }
-        Ok(())
+        self.blocks.put(block, bytes)
     }
 
     /// Makes blocks zero, where the device does not say that they are.
@@ -58,8 +38,7 @@ impl<'a, D: WriteAt> Writer<'a, D> {
         if self.blank {
             return Ok(());
         }
-        let size = self.block_size as u64;
-        make_zero(self.device, block * size, len * size)
+        make_zero(self.blocks.device, block * self.block_size, len * self.block_size)
     }
 }
 
@@ -102,13 +81,13 @@ impl Build<'_> {
             writer.put(block, &bytes)?;
         }
         self.write_descriptors(&descriptors, &mut writer)?;
-        writer.flush()?;
+        writer.blocks.flush()?;
         if self.sb.s_kbytes_written.get() != 0 {
-            let kib = (writer.written + size).div_ceil(1024);
+            let kib = (writer.blocks.written + size).div_ceil(1024);
             self.sb.s_kbytes_written.set(kib);
         }
         self.write_backups(&mut writer)?;
-        writer.flush()?;
+        writer.blocks.flush()?;
         device.barrier()?;
 
         let block = superblock_block(&self.geo);

@@ -1,4 +1,4 @@
-//! Writing behind the end of the filesystem, where nothing committed lives: at once, blocks side by side together.
+//! Blocks that lie side by side, written together.
 
 use crate::error::Result;
 use crate::geometry::BlockNr;
@@ -7,18 +7,24 @@ use nomount_block::WriteAt;
 /// Blocks side by side are written together, up to this many bytes.
 const PIECE: usize = 1 << 20;
 
-/// Collects blocks that lie side by side into one write.
+/// One of the two ways to write to a device: [`WriteAt::write_at`] or [`WriteAt::write_fresh`].
+type Write<D> = fn(&mut D, u64, &[u8]) -> nomount_block::Result<()>;
+
+/// Collects blocks that lie side by side into one write, and counts what it writes.
 #[derive(Debug)]
-pub(super) struct Fresh<'a, D> {
-    device: &'a mut D,
+pub(crate) struct Gather<'a, D> {
+    pub device: &'a mut D,
+    write: Write<D>,
     block_size: usize,
     at: BlockNr,
     bytes: Vec<u8>,
+    /// Bytes that reached the device.
+    pub written: u64,
 }
 
-impl<'a, D: WriteAt> Fresh<'a, D> {
-    pub fn new(device: &'a mut D, block_size: u32) -> Self {
-        Self { device, block_size: block_size as usize, at: 0, bytes: Vec::new() }
+impl<'a, D: WriteAt> Gather<'a, D> {
+    pub fn new(device: &'a mut D, block_size: u32, write: Write<D>) -> Self {
+        Self { device, write, block_size: block_size as usize, at: 0, bytes: Vec::new(), written: 0 }
     }
 
     /// Writes whole blocks from `block` on.
@@ -35,7 +41,8 @@ impl<'a, D: WriteAt> Fresh<'a, D> {
     /// Writes what was collected.
     pub fn flush(&mut self) -> Result<()> {
         if !self.bytes.is_empty() {
-            self.device.write_fresh(self.at * self.block_size as u64, &self.bytes)?;
+            (self.write)(self.device, self.at * self.block_size as u64, &self.bytes)?;
+            self.written += self.bytes.len() as u64;
             self.bytes.clear();
         }
         Ok(())
