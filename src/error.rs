@@ -22,6 +22,8 @@ pub enum ErrorKind {
     IsADirectory,
     /// A directory to be removed has entries.
     NotEmpty,
+    /// A name cannot be moved to another filesystem, nor a file have names in two.
+    OtherFilesystem,
     /// More symbolic links on the way than a kernel would follow.
     Loop,
     /// A path, name or value that no guest could have, or that leaves the guest.
@@ -134,6 +136,17 @@ impl Error {
     #[must_use]
     pub fn at_path(mut self, path: impl AsRef<[u8]>) -> Self {
         self.place.path.get_or_insert_with(|| path.as_ref().to_vec());
+        self
+    }
+
+    /// An error of a tree that is mounted at `at`: its path is below that.
+    #[must_use]
+    pub(crate) fn below(mut self, at: &crate::tree::GuestPath) -> Self {
+        if !at.is_root()
+            && let Some(path) = &mut self.place.path
+        {
+            *path = if path == b"/" { at.to_bytes() } else { [&at.to_bytes()[..], path].concat() };
+        }
         self
     }
 

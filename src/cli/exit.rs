@@ -43,6 +43,7 @@ pub fn word(kind: ErrorKind) -> &'static str {
         ErrorKind::NotADirectory => "not_a_directory",
         ErrorKind::IsADirectory => "is_a_directory",
         ErrorKind::NotEmpty => "not_empty",
+        ErrorKind::OtherFilesystem => "other_filesystem",
         ErrorKind::Loop => "loop",
         ErrorKind::Invalid => "invalid",
         ErrorKind::Refused => "refused",

@@ -249,6 +249,7 @@ mod tests {
     fn stat(kind: FileKind, ino: u64, links: u64) -> Stat {
         Stat {
             kind,
+            dev: 0,
             ino,
             mode: 0o644,
             links,

@@ -140,6 +140,7 @@ impl<D: WriteAt> FileTree for ExtTree<D> {
         };
         Ok(Stat {
             kind: kind(file_type),
+            dev: 0,
             ino: inode.ino().into(),
             mode: u32::from(inode.mode() & 0o7777),
             links: inode.links().into(),

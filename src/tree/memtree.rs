@@ -294,6 +294,7 @@ impl FileTree for MemTree {
         };
         Ok(Stat {
             kind,
+            dev: 0,
             ino,
             mode: node.mode,
             links: node.links,

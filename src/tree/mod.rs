@@ -7,6 +7,7 @@ mod ext;
 mod make;
 #[cfg(test)]
 pub(crate) mod memtree;
+mod mounts;
 mod path;
 mod resolve;
 mod walk;
@@ -14,6 +15,7 @@ mod walk;
 pub use expect::{Expectations, Expected, Piece};
 pub use ext::ExtTree;
 pub use make::{MadeDirs, Written, append, make_dirs, replace};
+pub use mounts::MountTree;
 pub use path::{GuestPath, MAX_NAME, MAX_PATH};
 pub use resolve::{Follow, MAX_LINKS, MAX_STEPS, MAX_TEXT, Resolved, existing, exists, find, read_all, resolve};
 pub use walk::Walk;
@@ -73,7 +75,9 @@ pub struct Time {
 pub struct Stat {
     /// What it is.
     pub kind: FileKind,
-    /// Inode number; 0 where the filesystem has none.
+    /// Which of several filesystems in one tree it is in: 0 for the one with the tree's root.
+    pub dev: u32,
+    /// Inode number, of its own among those with the same `dev`; 0 where the filesystem has none.
     pub ino: u64,
     /// Permission bits, at most 0o7777.
     pub mode: u32,
@@ -97,6 +101,13 @@ pub struct Stat {
     pub ctime: Time,
     /// Birth, where the filesystem keeps it.
     pub btime: Option<Time>,
+}
+
+impl Stat {
+    /// What tells a file from all others of its tree, where [`ino`](Self::ino) is not 0: its filesystem and number.
+    pub fn id(&self) -> (u32, u64) {
+        (self.dev, self.ino)
+    }
 }
 
 /// One name in a directory. `.` and `..` are never listed.
@@ -199,7 +210,8 @@ pub trait FileTree: Debug {
     fn link(&mut self, old: &GuestPath, new: &GuestPath) -> Result<()>;
 
     /// Moves a name, as rename(2) does: what has the new name is replaced if it is of the same kind, a directory only
-    /// if it is empty. Two names of one file stay as they are; a directory cannot go into itself.
+    /// if it is empty. Two names of one file stay as they are; a directory cannot go into itself, and nothing into
+    /// another filesystem ([`OtherFilesystem`](crate::ErrorKind::OtherFilesystem)).
     fn rename(&mut self, from: &GuestPath, to: &GuestPath) -> Result<()>;
 
     /// Removes a name of anything but a directory.
@@ -217,6 +229,11 @@ pub trait FileTree: Debug {
 
     /// Sets or, with `None`, removes an extended attribute.
     fn set_xattr(&mut self, path: &GuestPath, name: &[u8], value: Option<&[u8]>) -> Result<()>;
+
+    /// Where other filesystems are part of this tree. Their directories can be neither moved nor removed.
+    fn mount_points(&self) -> Vec<GuestPath> {
+        Vec::new()
+    }
 
     /// Marks the state now.
     fn savepoint(&mut self) -> Savepoint;

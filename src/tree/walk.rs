@@ -15,8 +15,8 @@ pub struct Walk {
     top: usize,
     /// A stack: what comes next is at its end.
     pending: Vec<GuestPath>,
-    /// Directories, by inode number: none has two names.
-    seen: HashSet<u64>,
+    /// Directories, by filesystem and inode number: none has two names.
+    seen: HashSet<(u32, u64)>,
 }
 
 impl Walk {
@@ -32,13 +32,13 @@ impl Walk {
         let Some(path) = self.pending.pop() else { return Ok(None) };
         let stat = tree.stat(&path)?;
         if stat.kind == FileKind::Dir {
-            self.enter(tree, &path, stat.ino)?;
+            self.enter(tree, &path, stat.id())?;
         }
         Ok(Some((path, stat)))
     }
 
-    fn enter(&mut self, tree: &dyn FileTree, path: &GuestPath, ino: u64) -> Result<()> {
-        if ino != 0 && !self.seen.insert(ino) {
+    fn enter(&mut self, tree: &dyn FileTree, path: &GuestPath, (dev, ino): (u32, u64)) -> Result<()> {
+        if ino != 0 && !self.seen.insert((dev, ino)) {
             let message = format!("directory inode {ino} has two names");
             return Err(Error::new(ErrorKind::Corrupt, message).at_path(path.to_bytes()));
         }

@@ -13,6 +13,7 @@ mod file;
 mod memory;
 mod overlay;
 mod read_only;
+mod shared;
 mod traits;
 mod window;
 
@@ -24,5 +25,6 @@ pub use file::HostFile;
 pub use memory::Memory;
 pub use overlay::{Overlay, Record, Spill, replay};
 pub use read_only::ReadOnly;
+pub use shared::Shared;
 pub use traits::{ReadAt, SetLen, WriteAt, check_range};
 pub use window::Window;

@@ -49,7 +49,7 @@ fn move_one(editor: &mut Editor<'_>, from: &GuestPath, to: &GuestPath, no_clobbe
             return Err(Error::new(ErrorKind::Exists, "it has that name already").at_path(from.to_bytes()));
         }
         // Two names of one file stay as they are with rename(2); with mv(1) the old one goes.
-        if over.kind != FileKind::Dir && over.ino != 0 && editor.tree().stat(from)?.ino == over.ino {
+        if over.kind != FileKind::Dir && over.ino != 0 && editor.tree().stat(from)?.id() == over.id() {
             return editor.remove(from);
         }
     }

@@ -43,7 +43,7 @@ impl Extractor<'_> {
     /// Makes anything but a directory.
     pub(super) fn make(&mut self, dir: &HostDir, name: &[u8], path: GuestPath, stat: Stat) -> Result<()> {
         if stat.links > 1
-            && let Some(first) = self.first.get(&stat.ino)
+            && let Some(first) = self.first.get(&stat.id())
         {
             let first = &self.linked[*first].path;
             self.make_link(first, dir, name, &path)?;
@@ -70,7 +70,7 @@ impl Extractor<'_> {
         };
         self.done.xattrs_recorded += xattrs.len() as u64;
         if stat.links > 1 {
-            self.first.insert(stat.ino, self.linked.len());
+            self.first.insert(stat.id(), self.linked.len());
             self.linked.push(Pending { path, stat, xattrs });
             return Ok(());
         }

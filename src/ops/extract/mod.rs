@@ -82,9 +82,9 @@ struct Extractor<'a> {
     done: Extracted,
     buffer: Vec<u8>,
     /// Directories that were entered.
-    entered: HashSet<u64>,
+    entered: HashSet<(u32, u64)>,
     /// Files with several names: where in `linked` the first is.
-    first: HashMap<u64, usize>,
+    first: HashMap<(u32, u64), usize>,
     /// Names of files that have several, told when they have all of them.
     linked: Vec<Pending>,
     /// Directories, told and given their attributes when everything is in them.
@@ -151,7 +151,7 @@ impl Extractor<'_> {
     }
 
     fn enter(&mut self, dir: HostDir, path: GuestPath, stat: Stat) -> Result<Level> {
-        if !self.entered.insert(stat.ino) {
+        if !self.entered.insert(stat.id()) {
             let message = format!("directory inode {} has a second place", stat.ino);
             return Err(Error::new(ErrorKind::Corrupt, message).at_path(path.to_bytes()));
         }
