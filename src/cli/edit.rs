@@ -71,6 +71,7 @@ impl EditArgs {
             },
             verify: self.verify,
             dry_run: self.dry_run,
+            root_only: false,
             mmp_wait: Some(std::thread::sleep),
         };
         let working = output.as_ref().map_or(target.image.clone(), |output| output.path().to_owned());

@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<u8> {
     };
     let mut list = Vec::new();
     if stat.kind == FileKind::Dir {
-        let mut seen = HashSet::from([stat.ino]);
+        let mut seen = HashSet::from([stat.id()]);
         walk(tree, &found.path, args, &mut seen, &mut list).map_err(named)?;
     } else {
         list.push((GuestPath::root(), vec![describe(tree, &found.path).map_err(named)?]));
@@ -80,12 +80,12 @@ pub fn run(args: &Args) -> Result<u8> {
 /// Directories with their files, each sorted by name.
 type Listing = Vec<(GuestPath, Vec<Described>)>;
 
-/// Lists `folder`, and with -R what is below; `seen` are the directories on the way, by inode number.
+/// Lists `folder`, and with -R what is below; `seen` are the directories that were met.
 fn walk(
     tree: &dyn FileTree,
     folder: &GuestPath,
     args: &Args,
-    seen: &mut HashSet<u64>,
+    seen: &mut HashSet<(u32, u64)>,
     list: &mut Listing,
 ) -> Result<()> {
     let mut entries = tree.entries(folder)?;
@@ -101,8 +101,9 @@ fn walk(
         }
         let path = folder.join(&entry.name);
         if args.recursive && entry.kind == FileKind::Dir {
-            if entry.ino != 0 && !seen.insert(entry.ino) {
-                let message = format!("directory inode {} has two names", entry.ino);
+            let stat = tree.stat(&path)?;
+            if stat.ino != 0 && !seen.insert(stat.id()) {
+                let message = format!("directory inode {} has two names", stat.ino);
                 return Err(Error::new(ErrorKind::Corrupt, message).at_path(path.to_bytes()));
             }
             folders.push(path.clone());

@@ -44,7 +44,7 @@ pub fn check_image(
 
 fn volumes(device: &dyn ReadAt, layout: &Layout, choice: Choice) -> Result<Vec<Volume>> {
     if choice != Choice::Auto {
-        let volume = inspect::choose(device, layout, choice)?;
+        let (volume, _) = inspect::choose(device, layout, choice)?;
         // Where the caller says that it is one, a superblock that cannot be recognised is what is found.
         return match volume.content {
             content if content.is_ext() || content == Content::Unknown => Ok(vec![volume]),

@@ -14,7 +14,7 @@ impl Session {
     /// Text that is another one after anybody has changed the filesystem: its UUID, when it was written last, and a
     /// checksum of its superblock and its journal's, which count what goes through them.
     pub fn identity(&self) -> Result<String> {
-        let fs = self.tree.filesystem();
+        let fs = self.tree.root().filesystem();
         let info = fs.info();
         let mut bytes = vec![0; SUPERBLOCK_LEN];
         fs.device().read_at(SUPERBLOCK_OFFSET, &mut bytes)?;

@@ -8,23 +8,24 @@ use crate::tree::ExtTree;
 use nomount_block::{ReadAt, ReadOnly, Window};
 use nomount_ext::{Filesystem, Options};
 
-/// Finds the volume that `choice` means.
-pub(super) fn choose(device: &dyn ReadAt, layout: &Layout, choice: Choice) -> Result<Volume> {
+/// Finds the volume that `choice` means, and tells whether it was looked for and found to be a guest's root.
+pub(super) fn choose(device: &dyn ReadAt, layout: &Layout, choice: Choice) -> Result<(Volume, bool)> {
+    let named = |volume: &Volume| (volume.clone(), false);
     match choice {
-        Choice::Whole => Ok(whole(layout)?.clone()),
+        Choice::Whole => Ok(named(whole(layout)?)),
         Choice::Number(number) => {
             let volume = layout.partition(number)?;
             if volume.content == Content::Extended {
                 let message = format!("partition {number} is extended: it holds the logical partitions from 5 on");
                 return Err(Error::new(ErrorKind::Usage, message));
             }
-            Ok(volume.clone())
+            Ok(named(volume))
         }
         Choice::Auto => match whole(layout) {
-            Ok(whole) if whole.content != Content::Unknown => Ok(whole.clone()),
-            _ => find_root(device, layout),
+            Ok(whole) if whole.content != Content::Unknown => Ok(named(whole)),
+            _ => Ok((find_root(device, layout)?, true)),
         },
-        Choice::Inspect => find_root(device, layout),
+        Choice::Inspect => Ok((find_root(device, layout)?, true)),
     }
 }
 

@@ -5,6 +5,8 @@ mod copy;
 mod disk_edit;
 mod identity;
 mod inspect;
+mod mounted;
+mod mounts;
 mod redo;
 #[cfg(test)]
 mod redo_matrix;
@@ -13,24 +15,28 @@ mod verify;
 pub use check::{Checked, check_image};
 pub use copy::copy_image;
 pub use disk_edit::{DiskEdit, MAX_STAGED, Staging};
+pub use mounts::Mount;
 pub use redo::{Recovered, recover, redo_path};
 pub use verify::{Opinion, Verify};
 
 use crate::disk::{Choice, Content, Layout, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Format, Image, ImageOptions};
-use crate::tree::{ExtTree, FileTree, Time};
-use nomount_block::{Overlay, SetLen, Spill, Window};
-use nomount_ext::{Committed, Filesystem, Options};
+use crate::tree::{FileTree, MountTree, Time};
+use mounted::Mounted;
+use nomount_block::{Overlay, SetLen, Shared, Spill, Window};
+use nomount_ext::Committed;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Staged bytes beyond which contents of files go to free space of the image before the commit.
 pub const STAGING_BUDGET: u64 = 64 << 20;
 
 type Device = Box<dyn SetLen>;
-type Staged = Window<Overlay<Device>>;
+/// A disk with staged changes, of all its filesystems.
+type Disk = Shared<Overlay<Device>>;
+/// A volume of it.
+type Part = Window<Disk>;
 
 /// How to open a session. What the library cannot know of itself, the clock and randomness, is given here.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +53,8 @@ pub struct SessionOptions {
     pub verify: Verify,
     /// The image is never written: for looking at what would happen.
     pub dry_run: bool,
+    /// Only the chosen volume is opened, although it is a guest's root whose fstab names others.
+    pub root_only: bool,
     /// How to let time pass, to see whether a filesystem with feature mmp is in use that seems to be.
     pub mmp_wait: Option<fn(Duration)>,
 }
@@ -54,9 +62,11 @@ pub struct SessionOptions {
 /// A tree of files in an image, open for reading or for changes.
 #[derive(Debug)]
 pub struct Session {
-    tree: ExtTree<Staged>,
+    tree: MountTree<Mounted>,
+    disk: Disk,
     layout: Layout,
     volume: Volume,
+    mounts: Vec<Mount>,
     path: PathBuf,
     format: Format,
     notes: Vec<String>,
@@ -68,7 +78,7 @@ pub struct Session {
 pub struct Commit {
     /// Blocks of the filesystem written; all zero when nothing had to be.
     pub blocks: Committed,
-    /// Who looked at the result before it was committed.
+    /// Who looked at the result before it was committed, of all filesystems that were changed.
     pub opinion: Option<Opinion>,
 }
 
@@ -115,29 +125,25 @@ impl Session {
         if let Some(table) = &layout.table {
             notes.extend(table.notes.iter().map(ToString::to_string));
         }
-        let volume = inspect::choose(&device, &layout, options.partition)?;
+        let (volume, is_root) = inspect::choose(&device, &layout, options.partition)?;
         let spill = if options.dry_run { Spill::Never } else { Spill::Through { budget: STAGING_BUDGET } };
-        let staged = Window::new(Overlay::new(device, spill), volume.start, volume.len)?;
-        let now = nomount_ext::Time { sec: options.now.sec, nsec: options.now.nsec };
-        let ext = Options { now, seed: options.seed, mmp_wait: options.mmp_wait };
-        let named = |error: nomount_ext::Error| Error::from(error).in_volume(volume.to_string());
-        if !volume.content.is_ext() {
-            return Err(not_supported(volume.content).in_volume(volume.to_string()));
-        }
-        let fs = if options.image.write {
-            Filesystem::open_for_write(staged, ext).map_err(named)?
+        let disk = Shared::new(Overlay::new(device, spill));
+        let part = Window::new(disk.clone(), volume.start, volume.len)?;
+        let root = if options.image.write {
+            Mounted::for_changes(part, &volume, &options)?
         } else {
-            let fs = Filesystem::open(staged, ext).map_err(named)?;
-            if fs.replayed_blocks() > 0 {
-                notes.push(format!(
-                    "{} blocks are read from the journal, which was not replayed yet",
-                    fs.replayed_blocks()
-                ));
+            let root = Mounted::for_reading(part, &volume, &options, false)?;
+            let replayed = root.filesystem().replayed_blocks();
+            if replayed > 0 {
+                notes.push(format!("{replayed} blocks are read from the journal, which was not replayed yet"));
             }
-            fs
+            root
         };
+        let mut tree = MountTree::new(root);
+        let follow = is_root && !options.root_only;
+        let mounts = if follow { mounts::mount_all(&mut tree, &disk, &layout, &volume, &options) } else { Vec::new() };
         let path = path.to_owned();
-        Ok(Self { tree: ExtTree::new(fs), layout, volume, path, format, notes, options })
+        Ok(Self { tree, disk, layout, volume, mounts, path, format, notes, options })
     }
 
     /// The tree of files: read it, change it.
@@ -147,7 +153,7 @@ impl Session {
 
     /// The filesystem's own description.
     pub fn filesystem(&self) -> nomount_ext::Info {
-        self.tree.filesystem().info()
+        self.tree.root().filesystem().info()
     }
 
     /// What the disk holds.
@@ -155,7 +161,13 @@ impl Session {
         &self.layout
     }
 
-    /// The volume that is worked on.
+    /// What a guest's fstab names besides its root, and whether it is part of the tree. Empty for a volume that was
+    /// chosen by its number.
+    pub fn mounts(&self) -> &[Mount] {
+        &self.mounts
+    }
+
+    /// The volume that is worked on; of several, the one with the root.
     pub fn volume(&self) -> &Volume {
         &self.volume
     }
@@ -178,17 +190,37 @@ impl Session {
     }
 
     fn commit_unnamed(mut self) -> Result<Commit> {
-        let (blocks, expected) = self.tree.commit()?;
-        if blocks.is_empty() {
-            return Ok(Commit { blocks, opinion: None });
+        let mut changed = Vec::new();
+        for (_, mounted) in self.tree.iter_mut() {
+            let (blocks, expected) = mounted.commit()?;
+            if !blocks.is_empty() {
+                changed.push((mounted.volume().clone(), blocks, expected));
+            }
         }
-        let staged = Arc::new(self.tree.into_device());
-        let opinion = verify::look(&staged, &expected, self.options.verify)?;
-        let staged = Arc::try_unwrap(staged).map_err(|_| {
+        let Self { tree, disk, path, options, .. } = self;
+        drop(tree);
+        let mut opinions = Vec::new();
+        for (volume, _, expected) in &changed {
+            let part = Window::new(disk.clone(), volume.start, volume.len)?;
+            let seen = verify::look(part, expected, options.verify);
+            opinions.push(seen.map_err(|error| error.in_volume(volume.to_string()))?);
+        }
+        let opinion = Opinion::of_all(opinions);
+        let overlay = disk.into_inner().ok_or_else(|| {
             Error::new(ErrorKind::Differs, "the second reader still holds the staged image; nothing was committed")
         })?;
-        let overlay = staged.into_inner();
-        if self.options.dry_run {
+        let blocks = match &changed[..] {
+            [] => return Ok(Commit { blocks: Committed::default(), opinion: None }),
+            [(_, blocks, _)] => *blocks,
+            // Journals know nothing of each other: what makes several filesystems change at once is the redo file.
+            several => Committed {
+                in_place: several.iter().map(|(_, blocks, _)| blocks.in_place).sum(),
+                protected: several.iter().map(|(_, blocks, _)| blocks.protected).sum(),
+                journaled: false,
+                transactions: 1,
+            },
+        };
+        if options.dry_run {
             return Ok(Commit { blocks, opinion });
         }
         let interrupted = |error: Error, who: &str| {
@@ -202,7 +234,7 @@ impl Session {
             let who = "its journal is replayed by nomount, e2fsck or a boot";
             overlay.commit().map_err(|error| interrupted(error.into(), who))?;
         } else {
-            redo::commit(&self.path, overlay, self.options.image.sync, |_, _| true)
+            redo::commit(&path, overlay, options.image.sync, |_, _| true)
                 .map_err(|error| interrupted(error, "`nomount recover`"))?;
         }
         Ok(Commit { blocks, opinion })

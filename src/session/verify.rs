@@ -1,14 +1,13 @@
 //! The second opinion: what was written is read back from the staged image by somebody else and compared with what
 //! was asked for.
 
-use super::Staged;
+use super::Part;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tree::{Expectations, Expected, ExtTree, FileKind, FileTree, GuestPath, Piece};
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
 use nomount_block::{ReadAt, ReadOnly};
 use nomount_ext::{Filesystem, Options};
 use std::collections::HashSet;
-use std::sync::Arc;
 
 /// Bytes of one piece of contents up to which [`Verify::Auto`] reads it back.
 const AUTO_BYTES: u64 = 64 << 20;
@@ -38,13 +37,25 @@ pub struct Opinion {
     pub reason: Option<String>,
 }
 
+impl Opinion {
+    /// What looks at several filesystems came to; none where one of them was not looked at.
+    pub(super) fn of_all(all: Vec<Option<Self>>) -> Option<Self> {
+        let all: Vec<Self> = all.into_iter().collect::<Option<_>>()?;
+        Some(Self {
+            independent: all.iter().map(|one| one.independent).sum(),
+            own: all.iter().map(|one| one.own).sum(),
+            reason: all.into_iter().find_map(|one| one.reason),
+        })
+    }
+}
+
 /// What ext4-view reads at a time. It asks for each group descriptor of the filesystem by itself, 32 bytes of
 /// thousands, so what it reads next is mostly what it read last.
 const READ_AHEAD: u64 = 64 << 10;
 
 /// A staged image as ext4-view reads it.
 struct Reader {
-    staged: Arc<Staged>,
+    staged: Part,
     /// Offset and bytes of the last piece read.
     last: (u64, Vec<u8>),
 }
@@ -69,20 +80,20 @@ impl Ext4Read for Reader {
 }
 
 /// Compares the staged image with what was asked for. A difference is an error; nothing was committed then.
-pub(super) fn look(staged: &Arc<Staged>, expected: &Expectations, verify: Verify) -> Result<Option<Opinion>> {
+pub(super) fn look(staged: Part, expected: &Expectations, verify: Verify) -> Result<Option<Opinion>> {
     let bytes = expected.bytes();
     match verify {
         Verify::Never => return Ok(None),
         Verify::Auto if bytes > AUTO_BYTES => return Ok(None),
         Verify::Auto | Verify::Always => {}
     }
-    let own = Filesystem::open(ReadOnly(&**staged), Options::default()).map_err(|error| match error {
+    let own = Filesystem::open(ReadOnly(&staged), Options::default()).map_err(|error| match error {
         // The disk's fault, not that of what was written.
         nomount_ext::Error::Device(_) => Error::from(error),
         error => Error::new(ErrorKind::Differs, "the staged filesystem cannot be read").caused_by(error),
     })?;
     let own = ExtTree::new(own);
-    let view = Ext4::load(Box::new(Reader { staged: Arc::clone(staged), last: (0, Vec::new()) }));
+    let view = Ext4::load(Box::new(Reader { staged: staged.clone(), last: (0, Vec::new()) }));
     let mut opinion = Opinion { independent: 0, own: 0, reason: None };
     let mut read = HashSet::new();
     for (path, expected) in expected.iter() {
@@ -255,7 +266,7 @@ mod tests {
     use super::super::Device;
     use super::*;
     use crate::tree::{NewNode, SetAttr, Time};
-    use nomount_block::{Memory, Overlay, Spill, Window};
+    use nomount_block::{Memory, Overlay, Shared, Spill, Window};
     use nomount_kit::fixture;
 
     fn path(text: &str) -> GuestPath {
@@ -265,9 +276,9 @@ mod tests {
     type Changing<'a> = &'a dyn Fn(&mut dyn FileTree) -> Result<()>;
 
     /// The staged image after `change`, and what it asked for.
-    fn changed(device: Device, change: Changing<'_>) -> (Staged, Expectations) {
+    fn changed(device: Device, change: Changing<'_>) -> (Part, Expectations) {
         let len = device.len();
-        let staged = Window::new(Overlay::new(device, Spill::Never), 0, len).unwrap();
+        let staged = Window::new(Shared::new(Overlay::new(device, Spill::Never)), 0, len).unwrap();
         let mut tree = ExtTree::new(Filesystem::open_for_write(staged, Options::default()).unwrap());
         change(&mut tree).unwrap();
         let (_, expected) = tree.commit().unwrap();
@@ -293,7 +304,7 @@ mod tests {
     fn what_was_asked_for_is_found_by_both_readers() {
         for name in ["ext2-1k", "ext4-147", "ext4-142"] {
             let (staged, expected) = changed(Box::new(fixture::memory(name)), &every_kind);
-            let opinion = look(&Arc::new(staged), &expected, Verify::Auto).unwrap().unwrap();
+            let opinion = look(staged, &expected, Verify::Auto).unwrap().unwrap();
             assert_eq!((opinion.independent, opinion.own), (expected.len(), 0), "{name}: {opinion:?}");
         }
     }
@@ -327,7 +338,7 @@ mod tests {
         ];
         for (what, change) in undo {
             let (staged, _) = changed(Box::new(done.clone()), change);
-            let error = look(&Arc::new(staged), &expected, Verify::Auto).expect_err(what);
+            let error = look(staged, &expected, Verify::Auto).expect_err(what);
             assert!(matches!(error.kind(), ErrorKind::Differs | ErrorKind::NotFound), "{what}: {error}");
         }
     }

@@ -9,6 +9,7 @@ mod in_use;
 mod inject;
 mod look;
 mod mkfs_os;
+mod mounts;
 mod names;
 mod part;
 mod partitions;

@@ -17,7 +17,7 @@ fn root() -> TempPath {
 }
 
 /// A disk with an MBR of 64 MiB partitions, which hold these filesystems; an extended one is number 4.
-fn disk(parts: &[(&str, &Path)], table: &str) -> (TempDir, PathBuf) {
+pub fn disk(parts: &[(&str, &Path)], table: &str) -> (TempDir, PathBuf) {
     let folder = scratch::folder();
     let path = folder.path().join("disk.img");
     let file = File::create_new(&path).unwrap();

@@ -49,7 +49,9 @@ pub struct Setup {
 /// again; what cannot be removed is said in the same error.
 pub fn setup(image: &Path, dir: &Path, request: &SetupRequest) -> Result<Setup> {
     let place = Place::of(dir)?;
-    let mut session = Session::open(image, request.session.clone())?;
+    // The directory has a device number of its own, and so one filesystem.
+    let options = SessionOptions { root_only: true, ..request.session.clone() };
+    let mut session = Session::open(image, options)?;
     let made = Directory::make(&place)?;
     let result = fill(&mut session, &place, &made, request, image);
     if result.is_ok() {

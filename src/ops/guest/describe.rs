@@ -32,6 +32,8 @@ pub struct FstabEntry {
     pub mount_point: String,
     /// Its type.
     pub fs_type: String,
+    /// Mount options, separated by commas; `defaults` where none are given.
+    pub options: String,
 }
 
 /// A guest as its files describe it. Strings are the guest's own: escape them before printing.
@@ -181,7 +183,9 @@ fn fstab_lines(text: &str) -> Vec<FstabEntry> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let entries = lines.filter_map(|line| {
         let mut fields = line.split_ascii_whitespace().map(unescape);
-        Some(FstabEntry { spec: fields.next()?, mount_point: fields.next()?, fs_type: fields.next()? })
+        let (spec, mount_point, fs_type) = (fields.next()?, fields.next()?, fields.next()?);
+        let options = fields.next().unwrap_or_else(|| "defaults".to_owned());
+        Some(FstabEntry { spec, mount_point, fs_type, options })
     });
     entries.collect()
 }

@@ -1,5 +1,5 @@
-//! What the guest itself mounts over (P4): Nova mounts every filesystem of a guest that it inspects, here only the root
-//! is open, so what belongs on another filesystem is written below its mount point and not seen by the guest.
+//! What the guest itself mounts over (P4): what belongs on a filesystem that is not part of the tree, because it is on
+//! another disk or is none that can be opened, is written below its mount point and not seen by the guest.
 
 use crate::ops::change::Change;
 use crate::ops::guest::fstab;
@@ -14,6 +14,7 @@ pub(in crate::ops) fn point_out_hidden(tree: &dyn FileTree, changes: &[Change]) 
     if changes.is_empty() {
         return Vec::new();
     }
+    let seen = tree.mount_points();
     let points: BTreeSet<GuestPath> = fstab(tree)
         .iter()
         .filter(|entry| entry.mount_point.starts_with('/'))
@@ -22,7 +23,7 @@ pub(in crate::ops) fn point_out_hidden(tree: &dyn FileTree, changes: &[Change]) 
         // Changes have their links followed, so mount points must too.
         .filter_map(|path| resolve(tree, &path, Follow::Last).ok())
         .map(|found| found.path)
-        .filter(|path| !path.is_root())
+        .filter(|path| !path.is_root() && !seen.contains(path))
         .collect();
     let mut hidden: BTreeMap<&GuestPath, Vec<&GuestPath>> = BTreeMap::new();
     for Change { path, .. } in changes {
