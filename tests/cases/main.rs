@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 /// What the sessions use, and the judges.
-const TOOLS: [&str; 5] = ["e2fsck", "qemu-img", "sgdisk", "sfdisk", "fsck.fat"];
+const TOOLS: [&str; 6] = ["e2fsck", "resize2fs", "qemu-img", "sgdisk", "sfdisk", "fsck.fat"];
 
 fn folder() -> PathBuf {
     fixture::folder().join("../cases")
