@@ -5,6 +5,7 @@
 mod common;
 
 mod case;
+mod help;
 mod judge;
 
 use case::Case;
