@@ -15,7 +15,7 @@ tools=(
     mkfs.ntfs:ntfs-3g mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs blkid:util-linux mkswap:util-linux
     mkfs.fat:dosfstools fsck.fat:dosfstools mcopy:mtools faketime:faketime
     mmdebstrap:mmdebstrap fakeroot:fakeroot fakechroot:fakechroot newuidmap:uidmap arch-test:arch-test
-    flock:util-linux gzip:gzip tar:tar
+    flock:util-linux gzip:gzip tar:tar groff:groff-base
     cc:gcc
 )
 

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 /// `setup` extracts it, `teardown` removes the directory again, with --commit after writing what has changed back into
 /// the image. The directory is what LXC (lxc.rootfs.path), crun and podman (--rootfs) take. Without --commit the changes
 /// are dropped: unlike a mount, the directory is a copy.
+///
+/// Example: nomount container setup disk.qcow2 ./rootfs
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -102,6 +104,8 @@ struct TeardownArgs {
 /// Remove a container's directory and forget it, without a look at the image or at what has changed
 ///
 /// Never fails: what cannot be removed is said. A directory that was not set up is left alone.
+///
+/// Example: nomount container clean ./rootfs
 #[derive(Debug, clap::Args)]
 struct CleanArgs {
     /// The directory that was set up

@@ -6,15 +6,18 @@ mod cat;
 mod check;
 mod chmod;
 mod chown;
+mod completion;
 mod container;
 mod edit;
 mod exit;
 mod fattr;
+mod help;
 mod host_file;
 mod info;
 mod inject;
 mod ln;
 mod ls;
+mod man;
 mod mkdir;
 mod mkfs;
 mod mknod;
@@ -37,12 +40,13 @@ mod truncate;
 mod ui;
 mod write;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Edits disk images from an ordinary process: no mount, no root, no virtual machine.
 #[derive(Debug, Parser)]
-#[command(name = "nomount", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "nomount", version, propagate_version = true, max_term_width = help::WIDTH)]
 #[command(after_help = exit::HELP)]
 struct Cli {
     #[command(subcommand)]
@@ -87,6 +91,8 @@ enum Command {
     Extend(resize::ExtendArgs),
     Grow(resize::GrowArgs),
     Shrink(resize::ShrinkArgs),
+    Completion(completion::Args),
+    Man(man::Args),
 }
 
 /// For commands whose -f or -n means what it does in coreutils.
@@ -96,12 +102,18 @@ fn without_short(argument: clap::Arg) -> clap::Arg {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let parsed = help::command().try_get_matches_from(&arguments);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(error) if error.use_stderr() => {
+            ui::usage_error(&error, asks_for_json(&arguments));
+            return ExitCode::from(exit::USAGE);
+        }
+        Err(help) => {
             // A closed pipe is the only failure, and nobody is there to hear of it.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE });
+            let _ = help.print();
+            return ExitCode::from(exit::DONE);
         }
     };
     std::panic::set_hook(Box::new(exit::report_bug));
@@ -138,6 +150,8 @@ pub fn main() -> ExitCode {
         Command::Extend(args) => resize::run_extend(&args),
         Command::Grow(args) => resize::run_grow(&args),
         Command::Shrink(args) => resize::run_shrink(&args),
+        Command::Completion(args) => completion::run(&args),
+        Command::Man(args) => man::run(&args),
     });
     match run {
         Ok(Ok(code)) => ExitCode::from(code),
@@ -149,6 +163,11 @@ pub fn main() -> ExitCode {
         }
         Err(_) => ExitCode::from(exit::BUG),
     }
+}
+
+/// Whether a command line that makes no sense asks for JSON.
+fn asks_for_json(arguments: &[OsString]) -> bool {
+    arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json")
 }
 
 impl Command {
@@ -186,6 +205,7 @@ impl Command {
             Self::Extend(args) => args.json(),
             Self::Grow(args) => args.json(),
             Self::Shrink(args) => args.json(),
+            Self::Completion(_) | Self::Man(_) => false,
         }
     }
 }

@@ -45,6 +45,8 @@ enum Verb {
 }
 
 /// Show the table and what each partition holds
+///
+/// Example: nomount part list disk.qcow2
 #[derive(Debug, clap::Args)]
 struct ListArgs {
     /// The image: raw or qcow2
@@ -77,6 +79,8 @@ pub struct EditArgs {
 }
 
 /// Make a new table without partitions
+///
+/// Example: nomount part create disk.raw gpt
 #[derive(Debug, clap::Args)]
 struct CreateArgs {
     #[command(flatten)]
@@ -99,6 +103,8 @@ struct CreateArgs {
 ///
 /// Without a start it begins at the first multiple of 1 MiB where it has room; without a size it takes the largest free
 /// space, or what is free behind the start.
+///
+/// Example: nomount part add disk.qcow2 --size 8G --type home --name home
 #[derive(Debug, clap::Args)]
 struct AddArgs {
     #[command(flatten)]
@@ -127,6 +133,8 @@ struct AddArgs {
 }
 
 /// Delete a partition
+///
+/// Example: nomount part delete disk.qcow2@3
 #[derive(Debug, clap::Args)]
 struct DeleteArgs {
     #[command(flatten)]
@@ -139,6 +147,8 @@ struct DeleteArgs {
 /// Move the end of a partition
 ///
 /// The filesystem in it stays as it is. A partition never becomes smaller than an ext filesystem in it.
+///
+/// Example: nomount part resize disk.qcow2@3 +2G
 #[derive(Debug, clap::Args)]
 struct ResizeArgs {
     #[command(flatten)]
@@ -152,6 +162,8 @@ struct ResizeArgs {
 }
 
 /// Say what a partition is for
+///
+/// Example: nomount part type disk.qcow2@3 swap
 #[derive(Debug, clap::Args)]
 struct TypeArgs {
     #[command(flatten)]
@@ -162,6 +174,8 @@ struct TypeArgs {
 }
 
 /// Name a partition of a GPT
+///
+/// Example: nomount part name disk.qcow2@3 scratch
 #[derive(Debug, clap::Args)]
 struct NameArgs {
     #[command(flatten)]
@@ -175,6 +189,8 @@ struct NameArgs {
 ///
 /// Names are required, no-block-io, bootable, grow-file-system, read-only, hidden, no-auto; numbers are bits. An MBR has
 /// bootable alone, which is its active flag.
+///
+/// Example: nomount part attributes disk.qcow2@3 --set read-only,no-auto
 #[derive(Debug, clap::Args)]
 struct AttributeArgs {
     #[command(flatten)]

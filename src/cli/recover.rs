@@ -12,6 +12,8 @@ use std::ffi::OsString;
 /// Needed where a commit goes through a file beside the image, IMAGE.nomount-redo: filesystems without a journal,
 /// partition tables, changes of size. One that had only begun is taken back instead. Opening such an image for writing
 /// does the same.
+///
+/// Example: nomount recover disk.qcow2
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The image

@@ -44,7 +44,10 @@ pub struct CanResizeArgs {
 
 /// Tell whether a disk is one ext filesystem without a partition table
 ///
-/// Such a disk can be grown as a whole. The exit code is 0 for yes and 1 for no; an image that cannot be opened is a no, with the reason.
+/// Such a disk can be grown as a whole. The exit code is 0 for yes and 1 for no; an image that cannot be opened is a no,
+/// with the reason.
+///
+/// Example: nomount is-partitionless disk.raw
 #[derive(Debug, clap::Args)]
 pub struct IsPartitionlessArgs {
     /// The image

@@ -46,6 +46,13 @@ pub fn lines<S: AsRef<str>>(lines: impl IntoIterator<Item = S>) -> io::Result<()
     out.flush()
 }
 
+/// Prints bytes to standard output, as they are.
+pub fn bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
 /// Prints lines that came from an image: byte for byte, but on a terminal escaped.
 pub fn raw_lines<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
     if io::stdout().is_terminal() {
@@ -98,6 +105,21 @@ pub fn error(error: &Error, as_json: bool) {
     if let Some(hint) = error.hint_text() {
         eprintln!("hint: {hint}");
     }
+}
+
+/// Prints what is wrong with a command line; with `as_json` on standard output.
+pub fn usage_error(error: &clap::Error, as_json: bool) {
+    if !as_json {
+        // A closed pipe is the only failure, and nobody is there to hear of it.
+        let _ = error.print();
+        return;
+    }
+    let text = error.render().to_string();
+    let (message, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let words: Vec<&str> = message.strip_prefix("error: ").unwrap_or(message).split_whitespace().collect();
+    let tip = rest.lines().find_map(|line| line.trim_start().strip_prefix("tip: "));
+    let error = Error::new(nomount::ErrorKind::Usage, words.join(" "));
+    self::error(&tip.into_iter().fold(error, |error, tip| error.hint(tip.to_owned())), true);
 }
 
 /// Whether an error means only that nobody reads the output any more.

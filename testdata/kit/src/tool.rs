@@ -27,6 +27,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mkfs.ntfs", "ntfs-3g"),
     ("mkfs.xfs", "xfsprogs"),
     ("mkfs.btrfs", "btrfs-progs"),
+    ("groff", "groff-base"),
     ("blkid", "util-linux"),
     ("mkswap", "util-linux"),
 ];
