@@ -1,5 +1,9 @@
 //! What a disk holds: partitions or a filesystem, and of what kind each is.
 
+mod identity;
+
+pub use identity::Identity;
+
 use crate::error::{Error, ErrorKind, Result};
 use nomount_block::{ReadAt, Window};
 use nomount_ext::Kind;
@@ -74,6 +78,11 @@ impl Content {
         matches!(self, Self::Ext2 | Self::Ext3 | Self::Ext4)
     }
 
+    /// Whether files can be in it: a filesystem, read here or not.
+    pub fn is_filesystem(self) -> bool {
+        !matches!(self, Self::Swap | Self::Luks | Self::Lvm | Self::Extended | Self::Unknown)
+    }
+
     /// The name as blkid spells it.
     pub fn name(self) -> &'static str {
         match self {
@@ -140,6 +149,18 @@ impl Volume {
     }
 }
 
+/// The name that Linux gives a disk, counted from 0, or a partition of it: `/dev/sda`, `/dev/sda1`, `/dev/sdaa3`.
+pub fn device_name(disk: usize, partition: Option<u32>) -> String {
+    let mut letters = Vec::new();
+    let mut rest = disk + 1;
+    while rest > 0 {
+        letters.push(char::from(b'a' + ((rest - 1) % 26) as u8));
+        rest = (rest - 1) / 26;
+    }
+    let letters: String = letters.iter().rev().collect();
+    format!("/dev/sd{letters}{}", partition.map(|number| number.to_string()).unwrap_or_default())
+}
+
 impl fmt::Display for Volume {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.number() {
@@ -148,6 +169,9 @@ impl fmt::Display for Volume {
         }
     }
 }
+
+/// Names of the first disk of a machine, by driver. Those that end in a digit have a `p` before a partition's number.
+const FIRST_DISKS: [&str; 6] = ["/dev/sda", "/dev/vda", "/dev/xvda", "/dev/hda", "/dev/nvme0n1", "/dev/mmcblk0"];
 
 /// Which volume to work on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -164,20 +188,34 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// Reads `N`, `none` or `0`, `inspect` or `-1`, `auto`.
+    /// Reads `N`, `none` or `0`, `inspect` or `-1`, `auto`, and names of devices: `/dev/sda2` is 2, `/dev/sda` the
+    /// whole device.
     pub fn parse(text: &str) -> Result<Self> {
+        let unknown = || {
+            let message = format!("partition {text:?}: a number from 1, `none`, `inspect` or `auto` is needed");
+            Error::new(ErrorKind::Usage, message)
+        };
+        let number = |digits: &str| {
+            let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+            let number =
+                digits.parse().ok().filter(|number| plain && (1..=nomount_ptable::MAX_ENTRIES).contains(number));
+            number.map(Self::Number).ok_or_else(unknown)
+        };
+        if let Some((disk, rest)) = FIRST_DISKS.iter().find_map(|disk| Some((disk, text.strip_prefix(disk)?))) {
+            let has_p = disk.ends_with(|end: char| end.is_ascii_digit());
+            return match rest.strip_prefix('p') {
+                None if rest.is_empty() => Ok(Self::Whole),
+                Some(digits) if has_p => number(digits),
+                None if !has_p => number(rest),
+                _ => Err(unknown()),
+            };
+        }
         match text {
             "auto" => Ok(Self::Auto),
             "none" | "0" => Ok(Self::Whole),
             "inspect" | "-1" => Ok(Self::Inspect),
-            number => match number.parse() {
-                Ok(number) if number <= nomount_ptable::MAX_ENTRIES => Ok(Self::Number(number)),
-                // P5: other negatives mean nothing.
-                _ => {
-                    let message = format!("partition {text:?}: a number from 1, `none`, `inspect` or `auto` is needed");
-                    Err(Error::new(ErrorKind::Usage, message))
-                }
-            },
+            // P5: other negatives mean nothing.
+            digits => number(digits),
         }
     }
 }
@@ -246,12 +284,36 @@ mod tests {
             ("-1", Choice::Inspect),
             ("inspect", Choice::Inspect),
             ("3", Choice::Number(3)),
+            ("/dev/sda2", Choice::Number(2)),
+            ("/dev/nvme0n1p12", Choice::Number(12)),
+            ("/dev/vda", Choice::Whole),
         ] {
             assert_eq!(Choice::parse(text).unwrap(), choice);
         }
-        for bad in ["-2", "", "two", "99999999999", "1.5"] {
+        for bad in [
+            "-2",
+            "",
+            "two",
+            "99999999999",
+            "1.5",
+            "/dev/sdb1",
+            "/dev/sdap1",
+            "/dev/sda-1",
+            "/dev/sda0",
+            "/dev/nvme0n11",
+        ] {
             assert_eq!(Choice::parse(bad).unwrap_err().kind(), ErrorKind::Usage, "{bad}");
         }
+    }
+
+    #[test]
+    fn disks_are_named_as_linux_names_them() {
+        assert_eq!(device_name(0, None), "/dev/sda");
+        assert_eq!(device_name(1, Some(15)), "/dev/sdb15");
+        assert_eq!(
+            [25, 26, 701, 702].map(|disk| device_name(disk, None)),
+            ["/dev/sdz", "/dev/sdaa", "/dev/sdzz", "/dev/sdaaa"]
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `nomount info`.
 
 use super::target::{ImageArgs, Target};
-use super::{bytes, exit, ui};
+use super::{bytes, exit, map, ui};
 use nomount::disk::{Choice, Layout, Volume};
 use nomount::image::Image;
 use nomount::ops::guest::{GuestInfo, RootVerdict, describe, looks_like_root};
@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 
 /// Show what an image is and holds: container, partitions, filesystems with their features, the guest
+///
+/// A row of boxes shows the partitions in their order on the disk, and free space, as wide as they are large.
 ///
 /// Example: nomount info disk.qcow2
 #[derive(Debug, clap::Args)]
@@ -105,6 +107,7 @@ fn as_text(image: &Image, layout: &Layout, found: &[Found]) -> Vec<String> {
                 table.scheme, table.disk_id, table.sector_size
             ));
             lines.extend(table.notes.iter().map(|note| format!("note: {note}")));
+            lines.extend(map::draw(&layout.volumes, size, ui::width().unwrap_or(map::PLAIN_WIDTH)));
         }
         None => lines.push("partition table: none".to_owned()),
     }

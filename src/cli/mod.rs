@@ -8,16 +8,20 @@ mod chmod;
 mod chown;
 mod completion;
 mod container;
+mod df;
 mod edit;
 mod exit;
 mod fattr;
+mod filesystems;
 mod help;
 mod host_file;
 mod info;
 mod inject;
+mod inspect;
 mod ln;
 mod ls;
 mod man;
+mod map;
 mod mkdir;
 mod mkfs;
 mod mknod;
@@ -33,6 +37,7 @@ mod resize;
 mod rm;
 mod size;
 mod stat;
+mod table;
 mod target;
 mod time;
 mod touch;
@@ -60,6 +65,10 @@ enum Command {
     Cat(cat::Args),
     Stat(stat::Args),
     Info(info::Args),
+    Df(df::Args),
+    Filesystems(filesystems::Args),
+    Partitions(part::ListArgs),
+    Inspect(inspect::Args),
     Write(write::WriteArgs),
     Append(write::AppendArgs),
     Mkdir(mkdir::Args),
@@ -124,6 +133,10 @@ pub fn main() -> ExitCode {
         Command::Cat(args) => cat::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Df(args) => df::run(&args),
+        Command::Filesystems(args) => filesystems::run(&args),
+        Command::Partitions(args) => part::run_list(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Write(args) => write::run_write(&args),
         Command::Append(args) => write::run_append(&args),
         Command::Mkdir(args) => mkdir::run(&args),
@@ -179,6 +192,10 @@ impl Command {
             Self::Cat(args) => args.json,
             Self::Stat(args) => args.json,
             Self::Info(args) => args.json,
+            Self::Df(args) => args.json,
+            Self::Filesystems(args) => args.json,
+            Self::Partitions(args) => args.json,
+            Self::Inspect(args) => args.json,
             Self::Write(args) => args.json(),
             Self::Append(args) => args.json(),
             Self::Mkdir(args) => args.edit.json,

@@ -44,11 +44,13 @@ enum Verb {
     Attributes(AttributeArgs),
 }
 
-/// Show the table and what each partition holds
+/// Show the partition table of a disk, and what each partition holds
 ///
-/// Example: nomount part list disk.qcow2
+/// `nomount partitions` and `nomount part list` are the same.
+///
+/// Example: nomount partitions disk.qcow2
 #[derive(Debug, clap::Args)]
-struct ListArgs {
+pub struct ListArgs {
     /// The image: raw or qcow2
     #[arg(value_name = "IMAGE")]
     image: OsString,
@@ -56,7 +58,7 @@ struct ListArgs {
     open: ImageArgs,
     /// Print the result as JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// What every edit takes.
@@ -304,20 +306,21 @@ impl Args {
     }
 }
 
+/// Runs `nomount part list` and `nomount partitions`.
+pub fn run_list(args: &ListArgs) -> Result<u8> {
+    let target = Target::parse(args.image.clone());
+    if redo_path(&target.image).exists() {
+        ui::note("a commit of this image was interrupted: what is shown may be half of it, see `nomount recover`");
+    }
+    let found = list(&target.image, &args.open.image_options())?;
+    part_show::list(&target, &found, args.json).map_err(ui::output_failed)?;
+    Ok(exit::DONE)
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8> {
     match &args.verb {
-        Verb::List(args) => {
-            let target = Target::parse(args.image.clone());
-            if redo_path(&target.image).exists() {
-                ui::note(
-                    "a commit of this image was interrupted: what is shown may be half of it, see `nomount recover`",
-                );
-            }
-            let found = list(&target.image, &args.open.image_options())?;
-            part_show::list(&target, &found, args.json).map_err(ui::output_failed)?;
-            Ok(exit::DONE)
-        }
+        Verb::List(args) => run_list(args),
         Verb::Create(args) => {
             if args.common.target()?.1.is_some() {
                 return Err(usage("create works on the whole disk"));

@@ -11,11 +11,13 @@ mod guest_names;
 mod host_dir;
 mod id_map;
 pub mod inject;
+pub mod inspect;
 pub mod mkfs;
 pub mod part;
 pub mod populate;
 mod program;
 pub mod resize;
+pub mod volumes;
 
 pub use change::{Change, What};
 pub use editor::Editor;

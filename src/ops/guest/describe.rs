@@ -23,6 +23,20 @@ pub enum Init {
     Sysvinit,
 }
 
+impl Init {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd",
+            Self::OpenRc => "openrc",
+            Self::Upstart => "upstart",
+            Self::Runit => "runit",
+            Self::Busybox => "busybox",
+            Self::Sysvinit => "sysvinit",
+        }
+    }
+}
+
 /// A line of fstab(5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FstabEntry {
