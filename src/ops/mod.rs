@@ -11,6 +11,7 @@ mod guest_names;
 mod host_dir;
 mod id_map;
 pub mod inject;
+pub mod look;
 pub mod mkfs;
 pub mod part;
 pub mod populate;
