@@ -1,7 +1,8 @@
 //! Reading regular files piece by piece.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tree::{FileTree, GuestPath};
+use std::ops::Range;
 
 /// Read at a time, in bytes.
 pub(super) const PIECE: usize = 1 << 20;
@@ -24,10 +25,41 @@ pub(super) fn pieces(tree: &dyn FileTree, path: &GuestPath, size: u64, mut sink:
     }
 }
 
+/// A regular file of one of several trees.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'t> {
+    pub(super) tree: &'t dyn FileTree,
+    /// No links in it.
+    pub(super) path: &'t GuestPath,
+    /// Says in an error which tree it comes from.
+    pub(super) named: &'t dyn Fn(Error) -> Error,
+}
+
+impl Source<'_> {
+    fn data(self) -> Result<Vec<Range<u64>>> {
+        self.tree.data(self.path).map_err(self.named)
+    }
+
+    /// Reads all of `buffer`; what is behind the end of the file reads as zero.
+    fn fill(self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.tree.read_at(self.path, offset + done as u64, &mut buffer[done..]).map_err(self.named)? {
+                0 => {
+                    buffer[done..].fill(0);
+                    break;
+                }
+                read => done += read,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Whether two regular files of `size` bytes hold the same. What is a hole in both is not read.
-pub(super) fn same(a: (&dyn FileTree, &GuestPath), b: (&dyn FileTree, &GuestPath), size: u64) -> Result<bool> {
-    let mut ranges = a.0.data(a.1)?;
-    ranges.extend(b.0.data(b.1)?);
+pub(super) fn same(a: Source<'_>, b: Source<'_>, size: u64) -> Result<bool> {
+    let mut ranges = a.data()?;
+    ranges.extend(b.data()?);
     ranges.sort_by_key(|range| range.start);
     let piece = PIECE.min(usize::try_from(size).unwrap_or(PIECE));
     let (mut left, mut right) = (vec![0; piece], vec![0; piece]);
@@ -36,8 +68,8 @@ pub(super) fn same(a: (&dyn FileTree, &GuestPath), b: (&dyn FileTree, &GuestPath
         done = done.max(range.start);
         while done < range.end.min(size) {
             let len = (range.end.min(size) - done).min(piece as u64) as usize;
-            fill(a, done, &mut left[..len])?;
-            fill(b, done, &mut right[..len])?;
+            a.fill(done, &mut left[..len])?;
+            b.fill(done, &mut right[..len])?;
             if left[..len] != right[..len] {
                 return Ok(false);
             }
@@ -45,21 +77,6 @@ pub(super) fn same(a: (&dyn FileTree, &GuestPath), b: (&dyn FileTree, &GuestPath
         }
     }
     Ok(true)
-}
-
-/// Reads all of `buffer`; what is behind the end of the file reads as zero.
-fn fill((tree, path): (&dyn FileTree, &GuestPath), offset: u64, buffer: &mut [u8]) -> Result<()> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match tree.read_at(path, offset + done as u64, &mut buffer[done..])? {
-            0 => {
-                buffer[done..].fill(0);
-                break;
-            }
-            read => done += read,
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -94,7 +111,11 @@ mod tests {
         tree.truncate(&path("/hole"), len).unwrap();
         tree.truncate(&path("/one"), len).unwrap();
         tree.write_at(&path("/one"), len - 1, b"x").unwrap();
-        let same = |a: &str, b: &str| same((&tree, &path(a)), (&tree, &path(b)), len).unwrap();
+        let same = |a: &str, b: &str| {
+            let (a, b) = (path(a), path(b));
+            let source = |path| Source { tree: &tree, path, named: &|error| error };
+            same(source(&a), source(&b), len).unwrap()
+        };
         assert!(same("/hole", "/zeroes") && same("/zeroes", "/hole") && same("/one", "/one"));
         assert!(!same("/hole", "/one") && !same("/one", "/zeroes"));
     }

@@ -1,11 +1,12 @@
 //! What is different between two trees.
 
-use super::contents;
+use super::contents::{self, Source};
 use super::list::{FileInfo, with_target};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tree::{FileKind, FileTree, GuestPath, Walk, Xattr};
 use serde::Serialize;
 use std::cmp::Ordering;
+use std::path::Path;
 
 /// What a file can differ in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -125,6 +126,16 @@ pub struct Side<'t> {
     pub tree: &'t dyn FileTree,
     /// Where it begins: no links in it.
     pub top: &'t GuestPath,
+    /// The image that the tree is in, for errors.
+    pub image: &'t Path,
+    /// The volume that the tree is in, for errors.
+    pub volume: &'t str,
+}
+
+impl Side<'_> {
+    fn named(self, error: Error) -> Error {
+        error.in_volume(self.volume).in_image(self.image)
+    }
 }
 
 /// Compares what is at the two tops and below and gives `sink` what differs, sorted by path. Contents are read only
@@ -187,16 +198,17 @@ impl<'t> Steps<'t> {
     }
 
     fn next(&mut self) -> Result<Option<(GuestPath, FileInfo)>> {
-        let Some((path, stat)) = self.walk.next(self.side.tree)? else { return Ok(None) };
+        let side = self.side;
+        let Some((path, stat)) = self.walk.next(side.tree).map_err(|e| side.named(e))? else { return Ok(None) };
         let root = GuestPath::root();
-        let below = if path == *self.side.top { root } else { path.moved(self.side.top, &root) };
-        Ok(Some((below, with_target(self.side.tree, path, stat)?)))
+        let below = if path == *side.top { root } else { path.moved(side.top, &root) };
+        Ok(Some((below, with_target(side.tree, path, stat).map_err(|e| side.named(e))?)))
     }
 }
 
 fn file(side: Side<'_>, info: FileInfo, options: &DiffOptions) -> Result<File> {
     let ignored = options.ignored.contains(&Field::Xattrs);
-    let xattrs = if ignored { Vec::new() } else { side.tree.xattrs(&info.path)? };
+    let xattrs = if ignored { Vec::new() } else { side.tree.xattrs(&info.path).map_err(|e| side.named(e))? };
     Ok(File { info, xattrs })
 }
 
@@ -216,8 +228,7 @@ fn differing(
             Field::Type => !same_kind,
             Field::Content => {
                 both_files
-                    && (a.size != b.size
-                        || !contents::same((before.tree, &one.info.path), (after.tree, &two.info.path), a.size)?)
+                    && (a.size != b.size || !same_contents((before, &one.info.path), (after, &two.info.path), a.size)?)
             }
             // The length of a directory is a matter of its filesystem, that of a link is its target's.
             Field::Size => both_files && a.size != b.size,
@@ -238,6 +249,12 @@ fn differing(
     Ok(fields)
 }
 
+fn same_contents(one: (Side<'_>, &GuestPath), two: (Side<'_>, &GuestPath), size: u64) -> Result<bool> {
+    let (before, after) = (|error| one.0.named(error), |error| two.0.named(error));
+    let one = Source { tree: one.0.tree, path: one.1, named: &before };
+    contents::same(one, Source { tree: two.0.tree, path: two.1, named: &after }, size)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,8 +268,9 @@ mod tests {
     fn told(a: &MemTree, b: &MemTree, tops: [&str; 2], options: &DiffOptions) -> Vec<String> {
         let mut lines = Vec::new();
         let tops = tops.map(path);
-        let sides = (Side { tree: a, top: &tops[0] }, Side { tree: b, top: &tops[1] });
-        diff(sides.0, sides.1, options, &mut |difference| {
+        let image = Path::new("image");
+        let side = |tree, top| Side { tree, top, image, volume: "whole device" };
+        diff(side(a, &tops[0]), side(b, &tops[1]), options, &mut |difference| {
             let fields: Vec<&str> = difference.fields.iter().map(|field| field.name()).collect();
             let sign = match (&difference.before, &difference.after) {
                 (Some(_), None) => '-',
