@@ -25,6 +25,27 @@ pub fn human(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power as usize - 1])
 }
 
+/// `4.0K`, as ls and du print sizes with -h: rounded up, with a decimal below 10.
+pub fn short(bytes: u64) -> String {
+    if bytes < 1024 {
+        return bytes.to_string();
+    }
+    let bytes = u128::from(bytes);
+    let mut unit = 1024;
+    for letter in ["K", "M", "G", "T", "P", "E"] {
+        let tenths = (bytes * 10).div_ceil(unit);
+        let whole = bytes.div_ceil(unit);
+        if tenths < 100 {
+            return format!("{}.{}{letter}", tenths / 10, tenths % 10);
+        }
+        if whole < 1024 {
+            return format!("{whole}{letter}");
+        }
+        unit *= 1024;
+    }
+    unreachable!("64 bits are at most 16E")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +61,23 @@ mod tests {
         }
         for (bytes, text) in [(0, "0 B"), (1536, "1.5 KiB"), (40 << 30, "40.0 GiB"), (u64::MAX, "15.9 EiB")] {
             assert_eq!(human(bytes), text);
+        }
+    }
+    #[test]
+    fn short_sizes_as_coreutils_print_them() {
+        for (bytes, text) in [
+            (0, "0"),
+            (1023, "1023"),
+            (1024, "1.0K"),
+            (1025, "1.1K"),
+            (10_138, "10K"),
+            (10_137, "9.9K"),
+            (10_241, "11K"),
+            (1023 << 10, "1023K"),
+            ((1023 << 10) + 1, "1.0M"),
+            (u64::MAX, "16E"),
+        ] {
+            assert_eq!(short(bytes), text, "{bytes}");
         }
     }
 }

@@ -4,6 +4,7 @@
 mod bytes;
 mod cat;
 mod check;
+mod checksum;
 mod chmod;
 mod chown;
 mod completion;
@@ -14,17 +15,25 @@ mod exit;
 mod fattr;
 mod filesystems;
 mod help;
+mod diff;
+mod du;
+mod edit;
+mod exit;
+mod fattr;
+mod find;
 mod host_file;
 mod info;
 mod inject;
 mod inspect;
 mod ln;
+mod long;
 mod ls;
 mod man;
 mod map;
 mod mkdir;
 mod mkfs;
 mod mknod;
+mod mtree;
 mod mv;
 mod output;
 mod owners;
@@ -64,6 +73,12 @@ enum Command {
     Ls(ls::Args),
     Cat(cat::Args),
     Stat(stat::Args),
+    #[command(mut_arg("format", without_short))]
+    Find(find::Args),
+    Du(du::Args),
+    Checksum(checksum::Args),
+    Mtree(mtree::Args),
+    Diff(diff::Args),
     Info(info::Args),
     Df(df::Args),
     Filesystems(filesystems::Args),
@@ -132,6 +147,11 @@ pub fn main() -> ExitCode {
         Command::Ls(args) => ls::run(&args),
         Command::Cat(args) => cat::run(&args),
         Command::Stat(args) => stat::run(&args),
+        Command::Find(args) => find::run(&args),
+        Command::Du(args) => du::run(&args),
+        Command::Checksum(args) => checksum::run(&args),
+        Command::Mtree(args) => mtree::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Df(args) => df::run(&args),
         Command::Filesystems(args) => filesystems::run(&args),
@@ -191,6 +211,11 @@ impl Command {
             Self::Ls(args) => args.json,
             Self::Cat(args) => args.json,
             Self::Stat(args) => args.json,
+            Self::Find(args) => args.json(),
+            Self::Du(args) => args.json,
+            Self::Checksum(args) => args.json,
+            Self::Mtree(args) => args.json,
+            Self::Diff(args) => args.json,
             Self::Info(args) => args.json,
             Self::Df(args) => args.json,
             Self::Filesystems(args) => args.json,

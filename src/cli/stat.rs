@@ -2,7 +2,8 @@
 
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
-use nomount::tree::{FileKind, FileTree, Follow, GuestPath, Stat, Time, Xattr, resolve};
+use nomount::ops::look::{FileInfo, Names, look};
+use nomount::tree::{FileKind, FileTree, Follow, Time, Xattr, resolve};
 use nomount::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -43,19 +44,20 @@ pub fn run(args: &Args) -> Result<u8> {
         if found.stat.is_none() {
             return Err(named(Error::new(ErrorKind::NotFound, "no such file or directory").at_path(path.to_bytes())));
         }
-        files.push((describe(tree, &found.path).map_err(named)?, tree.xattrs(&found.path).map_err(named)?));
+        files.push((look(tree, &found.path).map_err(named)?, tree.xattrs(&found.path).map_err(named)?));
     }
     let printed = if args.json {
-        let files: Vec<Value> = files.iter().map(|(file, xattrs)| with_xattrs(file.json(), xattrs)).collect();
+        let files: Vec<Value> = files.iter().map(|(file, xattrs)| with_xattrs(file_json(file, None), xattrs)).collect();
         ui::json(json!({ "volume": volume, "files": files }))
     } else {
-        ui::lines(files.iter().flat_map(|(file, xattrs)| file.paragraph(xattrs)))
+        ui::lines(files.iter().flat_map(|(file, xattrs)| paragraph(file, xattrs)))
     };
     printed.map_err(ui::output_failed)?;
     Ok(exit::DONE)
 }
 
-fn with_xattrs(mut file: Value, xattrs: &[Xattr]) -> Value {
+/// Adds extended attributes to a file's JSON.
+pub fn with_xattrs(mut file: Value, xattrs: &[Xattr]) -> Value {
     let list: Vec<Value> = xattrs
         .iter()
         .map(|(name, value)| json!({ "name": ui::bytes_json(name), "value_hex": ui::hex(value) }))
@@ -64,22 +66,8 @@ fn with_xattrs(mut file: Value, xattrs: &[Xattr]) -> Value {
     file
 }
 
-/// A file, ready to be shown.
-#[derive(Debug)]
-pub struct Described {
-    path: GuestPath,
-    stat: Stat,
-    target: Option<Vec<u8>>,
-}
-
-/// Looks at what is at `path`, without following it.
-pub fn describe(tree: &dyn FileTree, path: &GuestPath) -> Result<Described> {
-    let stat = tree.stat(path)?;
-    let target = if stat.kind == FileKind::Symlink { Some(tree.read_link(path)?) } else { None };
-    Ok(Described { path: path.clone(), stat, target })
-}
-
-fn letter(kind: FileKind) -> char {
+/// The letter that ls begins a line with.
+pub fn letter(kind: FileKind) -> char {
     match kind {
         FileKind::File => '-',
         FileKind::Dir => 'd',
@@ -91,7 +79,8 @@ fn letter(kind: FileKind) -> char {
     }
 }
 
-fn word(kind: FileKind) -> &'static str {
+/// The word for a kind of file in JSON and CSV.
+pub fn word(kind: FileKind) -> &'static str {
     match kind {
         FileKind::File => "file",
         FileKind::Dir => "directory",
@@ -104,7 +93,7 @@ fn word(kind: FileKind) -> &'static str {
 }
 
 /// `rwxr-sr-t`, as ls prints it.
-fn permissions(mode: u32) -> String {
+pub fn permissions(mode: u32) -> String {
     let mut text = String::new();
     for (shift, special, both, alone) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
         let bits = mode >> shift & 7;
@@ -141,82 +130,60 @@ fn time_json(time: Time) -> Value {
     json!({ "sec": time.sec, "nsec": time.nsec })
 }
 
-impl Described {
-    /// The last component, escaped.
-    pub fn name(&self) -> String {
-        ui::safe(self.path.name().unwrap_or(b"/"))
-    }
-
-    /// As `ls -l` prints it, with numbers for owners and UTC times.
-    pub fn long_line(&self) -> String {
-        let stat = &self.stat;
-        let size = match stat.device {
-            Some((major, minor)) => format!("{major}, {minor}"),
-            None => stat.size.to_string(),
-        };
-        let arrow = self.target.as_ref().map(|target| format!(" -> {}", ui::safe(target))).unwrap_or_default();
+fn paragraph(file: &FileInfo, xattrs: &[Xattr]) -> Vec<String> {
+    let stat = &file.stat;
+    let arrow = file.target.as_ref().map(|target| format!(" -> {}", ui::safe(target))).unwrap_or_default();
+    let mut lines = vec![
+        format!("  File: {}{arrow}", ui::safe(&file.path.to_bytes())),
+        format!("  Size: {:<12} Blocks: {:<10} {}", stat.size, stat.blocks, stat.kind.noun()),
+        format!(" Inode: {:<12} Links: {}", stat.ino, stat.links),
         format!(
-            "{}{} {:>3} {:>5} {:>5} {size:>10} {} {}{arrow}",
+            "Access: ({:04o}/{}{})  Uid: {}  Gid: {}",
+            stat.mode,
             letter(stat.kind),
             permissions(stat.mode),
-            stat.links,
             stat.uid,
-            stat.gid,
-            utc(stat.mtime),
-            self.name(),
-        )
+            stat.gid
+        ),
+    ];
+    if let Some((major, minor)) = stat.device {
+        lines.push(format!("Device: {major}, {minor}"));
     }
-
-    fn paragraph(&self, xattrs: &[Xattr]) -> Vec<String> {
-        let stat = &self.stat;
-        let arrow = self.target.as_ref().map(|target| format!(" -> {}", ui::safe(target))).unwrap_or_default();
-        let mut lines = vec![
-            format!("  File: {}{arrow}", ui::safe(&self.path.to_bytes())),
-            format!("  Size: {:<12} Blocks: {:<10} {}", stat.size, stat.blocks, stat.kind.noun()),
-            format!(" Inode: {:<12} Links: {}", stat.ino, stat.links),
-            format!(
-                "Access: ({:04o}/{}{})  Uid: {}  Gid: {}",
-                stat.mode,
-                letter(stat.kind),
-                permissions(stat.mode),
-                stat.uid,
-                stat.gid
-            ),
-        ];
-        if let Some((major, minor)) = stat.device {
-            lines.push(format!("Device: {major}, {minor}"));
+    let times = [("Access", Some(stat.atime)), ("Modify", Some(stat.mtime)), ("Change", Some(stat.ctime))];
+    for (name, time) in times.into_iter().chain([(" Birth", stat.btime)]) {
+        if let Some(time) = time {
+            lines.push(format!("{name}: {} ({}.{:09})", utc(time), time.sec, time.nsec));
         }
-        let times = [("Access", Some(stat.atime)), ("Modify", Some(stat.mtime)), ("Change", Some(stat.ctime))];
-        for (name, time) in times.into_iter().chain([(" Birth", stat.btime)]) {
-            if let Some(time) = time {
-                lines.push(format!("{name}: {} ({}.{:09})", utc(time), time.sec, time.nsec));
-            }
-        }
-        lines.extend(xattrs.iter().map(|(name, value)| format!(" Xattr: {}={}", ui::safe(name), ui::safe(value))));
-        lines
     }
+    lines.extend(xattrs.iter().map(|(name, value)| format!(" Xattr: {}={}", ui::safe(name), ui::safe(value))));
+    lines
+}
 
-    /// All of it as JSON.
-    pub fn json(&self) -> Value {
-        let stat = &self.stat;
-        json!({
-            "path": ui::bytes_json(&self.path.to_bytes()),
-            "type": word(stat.kind),
-            "mode": format!("{:04o}", stat.mode),
-            "uid": stat.uid,
-            "gid": stat.gid,
-            "size": stat.size,
-            "blocks": stat.blocks,
-            "inode": stat.ino,
-            "links": stat.links,
-            "device": stat.device.map(|(major, minor)| json!({ "major": major, "minor": minor })),
-            "target": self.target.as_deref().map(ui::bytes_json),
-            "atime": time_json(stat.atime),
-            "mtime": time_json(stat.mtime),
-            "ctime": time_json(stat.ctime),
-            "btime": stat.btime.map(time_json),
-        })
+/// All that is known of a file as JSON; with the names of its owners where `names` are given, null where they have none.
+pub fn file_json(file: &FileInfo, names: Option<&Names>) -> Value {
+    let stat = &file.stat;
+    let mut document = json!({
+        "path": ui::bytes_json(&file.path.to_bytes()),
+        "type": word(stat.kind),
+        "mode": format!("{:04o}", stat.mode),
+        "uid": stat.uid,
+        "gid": stat.gid,
+        "size": stat.size,
+        "blocks": stat.blocks,
+        "inode": stat.ino,
+        "links": stat.links,
+        "device": stat.device.map(|(major, minor)| json!({ "major": major, "minor": minor })),
+        "target": file.target.as_deref().map(ui::bytes_json),
+        "atime": time_json(stat.atime),
+        "mtime": time_json(stat.mtime),
+        "ctime": time_json(stat.ctime),
+        "btime": stat.btime.map(time_json),
+    });
+    if let Some(names) = names {
+        document["user"] = names.user(stat.uid).map_or(Value::Null, ui::bytes_json);
+        document["group"] = names.group(stat.gid).map_or(Value::Null, ui::bytes_json);
     }
+    document
 }
 
 #[cfg(test)]

@@ -69,6 +69,65 @@ pub fn raw_lines<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()
     out.flush()
 }
 
+/// Standard output for what is printed while it is found: a tree of any size takes no memory.
+#[derive(Debug)]
+pub struct Stream {
+    out: io::BufWriter<io::StdoutLock<'static>>,
+    is_terminal: bool,
+}
+
+impl Stream {
+    /// Standard output, for one caller at a time.
+    pub fn open() -> Self {
+        let out = io::stdout().lock();
+        let is_terminal = out.is_terminal();
+        Self { out: io::BufWriter::new(out), is_terminal }
+    }
+
+    /// Prints a line with bytes from an image: as they are, but on a terminal escaped.
+    pub fn line(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        match self.is_terminal {
+            true => self.out.write_all(safe(bytes).as_bytes()),
+            false => self.out.write_all(bytes),
+        }
+        .and_then(|()| self.out.write_all(b"\n"))
+        .map_err(output_failed)
+    }
+
+    /// Prints a line that has nothing from an image in it, or only what is escaped.
+    pub fn text(&mut self, text: &str) -> Result<(), Error> {
+        writeln!(self.out, "{text}").map_err(output_failed)
+    }
+
+    /// Prints bytes and a zero byte.
+    pub fn zero_terminated(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.out.write_all(bytes).and_then(|()| self.out.write_all(&[0])).map_err(output_failed)
+    }
+
+    /// Prints what is not printed yet.
+    pub fn end(mut self) -> Result<(), Error> {
+        self.out.flush().map_err(output_failed)
+    }
+}
+
+/// A line of CSV, RFC 4180, without its line break.
+pub fn csv<F: AsRef<[u8]>>(fields: impl IntoIterator<Item = F>) -> Vec<u8> {
+    let mut line = Vec::new();
+    for (at, field) in fields.into_iter().enumerate() {
+        if at > 0 {
+            line.push(b',');
+        }
+        let field = field.as_ref();
+        if field.iter().any(|byte| b",\"\r\n".contains(byte)) {
+            let quoted = field.iter().flat_map(|byte| if *byte == b'"' { vec![b'"'; 2] } else { vec![*byte] });
+            line.extend(b"\"".iter().copied().chain(quoted).chain(*b"\""));
+        } else {
+            line.extend_from_slice(field);
+        }
+    }
+    line
+}
+
 /// Prints a JSON document to standard output, with the schema's version first.
 pub fn json(value: Value) -> io::Result<()> {
     let mut document = serde_json::Map::from_iter([("schema".to_owned(), json!(SCHEMA))]);
@@ -146,6 +205,12 @@ mod tests {
     #[test]
     fn what_an_image_says_cannot_control_a_terminal() {
         assert_eq!(safe(b"caf\xc3\xa9 \x1b[31m\n\xff\\"), "caf\u{e9} \\u{1b}[31m\\n\\xff\\\\");
+    }
+
+    #[test]
+    fn fields_of_csv_are_quoted_where_they_must_be() {
+        let fields: [&[u8]; 6] = [b"a", b"", b"b,c", b"d\"e", b"f\ng", b"\xff h"];
+        assert_eq!(csv(fields), b"a,,\"b,c\",\"d\"\"e\",\"f\ng\",\xff h");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod host_dir;
 mod id_map;
 pub mod inject;
 pub mod inspect;
+pub mod look;
 pub mod mkfs;
 pub mod part;
 pub mod populate;

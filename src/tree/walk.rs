@@ -9,12 +9,18 @@ const MAX_DEPTH: usize = 2048;
 
 /// A walk through what is at a path and below, directories before what is in them, names sorted, links not followed.
 ///
-/// The tree may be changed between two steps, but for the names that are still to come.
+/// Paths come in ascending order. The tree may be changed between two steps, but for the names that are still to come.
 #[derive(Debug)]
 pub struct Walk {
-    top: usize,
-    /// A stack: what comes next is at its end.
-    pending: Vec<GuestPath>,
+    /// Where it begins, until the first step.
+    top: Option<GuestPath>,
+    max_depth: usize,
+    /// For each directory from the top to `here`, the names in it that are still to come, the next one last.
+    folders: Vec<Vec<Vec<u8>>>,
+    /// The last of these directories.
+    here: GuestPath,
+    /// Whether the last of them is what the last step gave.
+    just_entered: bool,
     /// Directories, by filesystem and inode number: none has two names.
     seen: HashSet<(u32, u64)>,
 }
@@ -22,19 +28,56 @@ pub struct Walk {
 impl Walk {
     /// A walk that begins at `top`, which has no links in it.
     pub fn new(top: GuestPath) -> Self {
-        let depth = top.components().len();
-        Self { top: depth, pending: vec![top], seen: HashSet::new() }
+        Self::to_depth(top, usize::MAX)
+    }
+
+    /// The same, but directories that are `max_depth` below `top` are not gone into: with 0 that is `top` itself.
+    pub fn to_depth(top: GuestPath, max_depth: usize) -> Self {
+        Self {
+            top: Some(top),
+            max_depth,
+            folders: Vec::new(),
+            here: GuestPath::root(),
+            just_entered: false,
+            seen: HashSet::new(),
+        }
     }
 
     /// The next file; none at the end. Errors: [`Corrupt`](ErrorKind::Corrupt) for a directory that is met twice and
     /// for an impossible name, [`Limit`](ErrorKind::Limit) below 2048 directories.
     pub fn next(&mut self, tree: &dyn FileTree) -> Result<Option<(GuestPath, Stat)>> {
-        let Some(path) = self.pending.pop() else { return Ok(None) };
+        let Some(path) = self.next_path() else { return Ok(None) };
         let stat = tree.stat(&path)?;
-        if stat.kind == FileKind::Dir {
+        // The directories that the path is in are as many as it is deep.
+        self.just_entered = stat.kind == FileKind::Dir && self.folders.len() < self.max_depth;
+        if self.just_entered {
             self.enter(tree, &path, stat.id())?;
         }
         Ok(Some((path, stat)))
+    }
+
+    /// Leaves out what is in the directory that the last step gave.
+    pub fn prune(&mut self) {
+        if std::mem::take(&mut self.just_entered) {
+            self.leave();
+        }
+    }
+
+    fn leave(&mut self) {
+        self.folders.pop();
+        self.here = self.here.parent().unwrap_or_default();
+    }
+
+    fn next_path(&mut self) -> Option<GuestPath> {
+        if let Some(top) = self.top.take() {
+            return Some(top);
+        }
+        loop {
+            match self.folders.last_mut()?.pop() {
+                Some(name) => return Some(self.here.join(&name)),
+                None => self.leave(),
+            }
+        }
     }
 
     fn enter(&mut self, tree: &dyn FileTree, path: &GuestPath, (dev, ino): (u32, u64)) -> Result<()> {
@@ -42,20 +85,20 @@ impl Walk {
             let message = format!("directory inode {ino} has two names");
             return Err(Error::new(ErrorKind::Corrupt, message).at_path(path.to_bytes()));
         }
-        let mut entries = tree.entries(path)?;
-        if path.components().len() - self.top >= MAX_DEPTH && !entries.is_empty() {
+        let entries = tree.entries(path)?;
+        if self.folders.len() >= MAX_DEPTH && !entries.is_empty() {
             let message = format!("directories are nested deeper than {MAX_DEPTH}");
             return Err(Error::new(ErrorKind::Limit, message).at_path(path.to_bytes()));
         }
-        entries.sort_by(|a, b| b.name.cmp(&a.name));
-        for entry in entries {
-            // No system could have made it, and it cannot be part of a path.
-            if !is_possible(&entry.name) {
-                let message = format!("a directory holds the impossible name \"{}\"", entry.name.escape_ascii());
-                return Err(Error::new(ErrorKind::Corrupt, message).at_path(path.to_bytes()));
-            }
-            self.pending.push(path.join(&entry.name));
+        // No system could have made it, and it cannot be part of a path.
+        if let Some(entry) = entries.iter().find(|entry| !is_possible(&entry.name)) {
+            let message = format!("a directory holds the impossible name \"{}\"", entry.name.escape_ascii());
+            return Err(Error::new(ErrorKind::Corrupt, message).at_path(path.to_bytes()));
         }
+        let mut names: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.name).collect();
+        names.sort_by(|a, b| b.cmp(a));
+        self.folders.push(names);
+        self.here = path.clone();
         Ok(())
     }
 }
@@ -88,6 +131,28 @@ mod tests {
         let mut file = Walk::new(path("/other"));
         assert!(file.next(&tree).unwrap().is_some() && file.next(&tree).unwrap().is_none());
         assert_eq!(Walk::new(path("/no")).next(&tree).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_walk_goes_no_deeper_than_it_is_told() {
+        let mut tree = MemTree::new();
+        tree.file("/a/b/c/d", "").file("/a/e", "").file("/f/g", "");
+        let steps = |mut walk: Walk, pruned: &str| {
+            let mut seen = Vec::new();
+            while let Some((path, _)) = walk.next(&tree).unwrap() {
+                if path.to_string() == pruned {
+                    walk.prune();
+                    walk.prune();
+                }
+                seen.push(path.to_string());
+            }
+            seen.join(" ")
+        };
+        assert_eq!(steps(Walk::to_depth(path("/a"), 0), ""), "/a");
+        assert_eq!(steps(Walk::to_depth(path("/a"), 1), ""), "/a /a/b /a/e");
+        assert_eq!(steps(Walk::to_depth(GuestPath::root(), 2), "/a"), "/ /a /f /f/g");
+        assert_eq!(steps(Walk::new(GuestPath::root()), "/a/b"), "/ /a /a/b /a/e /f /f/g");
+        assert_eq!(steps(Walk::new(path("/a")), "/a/b/c/d"), "/a /a/b /a/b/c /a/b/c/d /a/e");
     }
 
     #[test]
