@@ -3,6 +3,7 @@
 
 mod change;
 pub mod container;
+pub mod customize;
 pub mod edit;
 mod editor;
 mod extract;
