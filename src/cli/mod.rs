@@ -10,6 +10,7 @@ mod container;
 mod edit;
 mod exit;
 mod fattr;
+mod groupadd;
 mod host_file;
 mod info;
 mod inject;
@@ -35,6 +36,7 @@ mod time;
 mod touch;
 mod truncate;
 mod ui;
+mod useradd;
 mod write;
 
 use clap::{Parser, Subcommand};
@@ -76,6 +78,8 @@ enum Command {
     Getfattr(fattr::GetArgs),
     #[command(mut_arg("dry_run", without_short))]
     Setfattr(fattr::SetArgs),
+    Useradd(useradd::Args),
+    Groupadd(groupadd::Args),
     Mkfs(mkfs::Args),
     Part(part::Args),
     Check(check::Args),
@@ -127,6 +131,8 @@ pub fn main() -> ExitCode {
         Command::Readlink(args) => readlink::run(&args),
         Command::Getfattr(args) => fattr::run_get(&args),
         Command::Setfattr(args) => fattr::run_set(&args),
+        Command::Useradd(args) => useradd::run(&args),
+        Command::Groupadd(args) => groupadd::run(&args),
         Command::Mkfs(args) => mkfs::run(&args),
         Command::Part(args) => part::run(&args),
         Command::Check(args) => check::run(&args),
@@ -175,6 +181,8 @@ impl Command {
             Self::Readlink(args) => args.json,
             Self::Getfattr(args) => args.json,
             Self::Setfattr(args) => args.edit.json,
+            Self::Useradd(args) => args.edit.json,
+            Self::Groupadd(args) => args.edit.json,
             Self::Mkfs(args) => args.json,
             Self::Part(args) => args.json(),
             Self::Check(args) => args.json,

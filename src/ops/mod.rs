@@ -1,6 +1,7 @@
 //! Operations: on the files of a guest, each reads and changes a [`FileTree`](crate::tree::FileTree) and reports; on
 //! disks and what they hold.
 
+pub mod account;
 mod change;
 pub mod container;
 pub mod customize;
