@@ -29,6 +29,7 @@ mod readlink;
 mod recover;
 mod resize;
 mod rm;
+mod service;
 mod size;
 mod stat;
 mod target;
@@ -80,6 +81,7 @@ enum Command {
     Setfattr(fattr::SetArgs),
     Useradd(useradd::Args),
     Groupadd(groupadd::Args),
+    Service(service::Args),
     Mkfs(mkfs::Args),
     Part(part::Args),
     Check(check::Args),
@@ -133,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Setfattr(args) => fattr::run_set(&args),
         Command::Useradd(args) => useradd::run(&args),
         Command::Groupadd(args) => groupadd::run(&args),
+        Command::Service(args) => service::run(&args),
         Command::Mkfs(args) => mkfs::run(&args),
         Command::Part(args) => part::run(&args),
         Command::Check(args) => check::run(&args),
@@ -183,6 +186,7 @@ impl Command {
             Self::Setfattr(args) => args.edit.json,
             Self::Useradd(args) => args.edit.json,
             Self::Groupadd(args) => args.edit.json,
+            Self::Service(args) => args.json(),
             Self::Mkfs(args) => args.json,
             Self::Part(args) => args.json(),
             Self::Check(args) => args.json,

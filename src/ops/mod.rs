@@ -18,6 +18,7 @@ pub mod part;
 pub mod populate;
 mod program;
 pub mod resize;
+pub mod service;
 
 pub use change::{Change, What};
 pub use editor::Editor;
