@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Only here is anything printed, and only here are the environment, the
 //! clock and randomness asked.
 
+mod apply;
 mod bytes;
 mod cat;
 mod check;
@@ -82,6 +83,7 @@ enum Command {
     Useradd(useradd::Args),
     Groupadd(groupadd::Args),
     Service(service::Args),
+    Apply(apply::Args),
     Mkfs(mkfs::Args),
     Part(part::Args),
     Check(check::Args),
@@ -136,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Useradd(args) => useradd::run(&args),
         Command::Groupadd(args) => groupadd::run(&args),
         Command::Service(args) => service::run(&args),
+        Command::Apply(args) => apply::run(&args),
         Command::Mkfs(args) => mkfs::run(&args),
         Command::Part(args) => part::run(&args),
         Command::Check(args) => check::run(&args),
@@ -187,6 +190,7 @@ impl Command {
             Self::Useradd(args) => args.edit.json,
             Self::Groupadd(args) => args.edit.json,
             Self::Service(args) => args.json(),
+            Self::Apply(args) => args.edit.json,
             Self::Mkfs(args) => args.json,
             Self::Part(args) => args.json(),
             Self::Check(args) => args.json,

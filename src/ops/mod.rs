@@ -2,6 +2,7 @@
 //! disks and what they hold.
 
 pub mod account;
+pub mod apply;
 mod change;
 pub mod container;
 pub mod customize;
