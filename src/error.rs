@@ -102,6 +102,13 @@ impl Error {
         self
     }
 
+    /// Says which of several things was being done.
+    #[must_use]
+    pub(crate) fn during(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
     /// Adds what the user can do, printed as a line of its own.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -22,6 +22,20 @@ pub enum Error {
         /// `password file` or `shadow file`.
         file: &'static str,
     },
+    /// A name that no new account may have.
+    #[error("account name {:?} is not possible: {why}", .name.escape_ascii().to_string())]
+    AccountName {
+        /// The name.
+        name: Vec<u8>,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A value that would break the line it is put into.
+    #[error("{:?} cannot be in an account file: it has a colon or a control character, or is too long", .value.escape_ascii().to_string())]
+    Field {
+        /// The value.
+        value: Vec<u8>,
+    },
     /// A password field that would break the line it is put into.
     #[error("password field has a colon, a control character or more than {limit} bytes")]
     PasswordField {

@@ -1,6 +1,7 @@
 //! The group file, group(5): which number a group has.
 
-use super::lines::{fields, is_name, lines, number, split_break};
+use super::Error;
+use super::lines::{check_value, fields, is_name, lines, number, split_break};
 
 /// One group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,9 +26,52 @@ pub fn find(text: &[u8], name: &[u8]) -> Option<Group> {
     groups(text).find(|group| group.name == name)
 }
 
+/// The first group of that number.
+pub fn find_id(text: &[u8], gid: u32) -> Option<Group> {
+    groups(text).find(|group| group.gid == gid)
+}
+
+/// `text`, of the group file or of gshadow(5), with `user` among the members of every line of `group`. A line that has
+/// no field for members gets none.
+///
+/// # Errors
+///
+/// A name that would break the line.
+pub fn add_member(text: &[u8], group: &[u8], user: &[u8]) -> Result<Vec<u8>, Error> {
+    check_value(user)?;
+    let mut out = Vec::with_capacity(text.len() + user.len() + 1);
+    for line in lines(text) {
+        let (body, line_break) = split_break(line);
+        let fields = fields(body);
+        let members = fields.get(3).filter(|_| fields[0] == group);
+        out.extend_from_slice(body);
+        if let Some(members) = members
+            && !members.split(|byte| *byte == b',').any(|member| member == user)
+        {
+            if !members.is_empty() {
+                out.push(b',');
+            }
+            out.extend_from_slice(user);
+        }
+        out.extend_from_slice(line_break);
+    }
+    Ok(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_are_added_once() {
+        let text = b"root:x:0:\nadm:x:4:web,u\r\nadm:*\n#adm:x:4:\nsudo:!:web:x\nlast:x:5:";
+        let add = |group: &[u8], user: &[u8]| add_member(text, group, user).unwrap();
+        assert_eq!(add(b"adm", b"new"), b"root:x:0:\nadm:x:4:web,u,new\r\nadm:*\n#adm:x:4:\nsudo:!:web:x\nlast:x:5:");
+        assert_eq!(add(b"adm", b"u"), text);
+        assert_eq!(add(b"none", b"u"), text);
+        assert!(add(b"last", b"u").ends_with(b"last:x:5:u") && add(b"root", b"u").starts_with(b"root:x:0:u\n"));
+        assert!(add_member(text, b"adm", b"a\n").is_err());
+    }
 
     #[test]
     fn a_group_is_found_by_name() {

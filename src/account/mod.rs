@@ -6,11 +6,17 @@
 pub mod crypt;
 mod error;
 pub mod group;
+pub mod ids;
 mod lines;
+pub mod login_defs;
 pub mod method;
+mod name;
 pub mod passwd;
 mod secret;
 pub mod shadow;
+pub mod subid;
 
 pub use error::Error;
+pub use lines::add_entry;
+pub use name::{MAX_ACCOUNT_NAME, check_name};
 pub use secret::Secret;

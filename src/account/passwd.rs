@@ -1,6 +1,7 @@
 //! The password file, passwd(5): who has which number and which home directory.
 
-use super::lines::{fields, is_name, lines, number, split_break};
+use super::Error;
+use super::lines::{check_value, fields, is_name, lines, number, split_break};
 
 /// One account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +44,65 @@ pub fn find(text: &[u8], name: &[u8]) -> Option<User> {
     users(text).find(|user| user.name == name)
 }
 
+/// A field of the password file that may change without the account becoming another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// The password, `x` where it is in the shadow file.
+    Password = 1,
+    /// Real name and the like.
+    Comment = 4,
+    /// Home directory.
+    Home = 5,
+    /// Login shell.
+    Shell = 6,
+}
+
+/// The field of the first line of `user` that describes an account.
+pub fn field<'t>(text: &'t [u8], user: &[u8], field: Field) -> Option<&'t [u8]> {
+    let line = lines(text).find(|line| users(line).any(|found| found.name == user))?;
+    fields(split_break(line).0).get(field as usize).copied()
+}
+
+/// `text` with another value in that field of the first line of `user` that describes an account.
+///
+/// # Errors
+///
+/// No such line; a value that would break it.
+pub fn set_field(text: &[u8], user: &[u8], field: Field, value: &[u8]) -> Result<Vec<u8>, Error> {
+    check_value(value)?;
+    let mut out = Vec::with_capacity(text.len() + value.len());
+    let mut found = false;
+    for line in lines(text) {
+        if found || !users(line).any(|found| found.name == user) {
+            out.extend_from_slice(line);
+            continue;
+        }
+        found = true;
+        let (body, line_break) = split_break(line);
+        let mut fields = fields(body);
+        fields.resize(fields.len().max(Field::Shell as usize + 1), b"");
+        fields[field as usize] = value;
+        out.extend_from_slice(&fields.join(&b':'));
+        out.extend_from_slice(line_break);
+    }
+    if found { Ok(out) } else { Err(Error::UserNotFound { user: user.to_vec(), file: "password file" }) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_field_of_one_line_changes() {
+        assert_eq!(field(TEXT, b"root", Field::Comment), Some(&b"root"[..]));
+        assert_eq!(field(TEXT, b"nobody", Field::Comment), None);
+        let changed = set_field(TEXT, b"root", Field::Shell, b"/bin/zsh").unwrap();
+        let wanted = String::from_utf8_lossy(TEXT).replace("root:/root:/bin/bash\r\n", "root:/root:/bin/zsh\r\n");
+        assert_eq!(String::from_utf8_lossy(&changed), wanted);
+        assert_eq!(set_field(b"u:x:1:1::/h\n", b"u", Field::Comment, b"c").unwrap(), b"u:x:1:1:c:/h:\n");
+        assert!(matches!(set_field(TEXT, b"huge", Field::Home, b"/"), Err(Error::UserNotFound { .. })));
+        assert!(matches!(set_field(TEXT, b"root", Field::Home, b"/a:b"), Err(Error::Field { .. })));
+    }
 
     const TEXT: &[u8] = b"# comment:x:1:1::/:\n\nbroken\nroot:x:zero:0:root:/wrong:/bin/sh\n\
         root:x:0:0:root:/root:/bin/bash\r\nr\xf6t:x:1000:1001:a, b:/home/r\xf6t:/bin/zsh\nroot:x:7:7::/seven:\n\

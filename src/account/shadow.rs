@@ -59,6 +59,12 @@ pub fn change(text: &[u8], user: &[u8], change: &Change<'_>, last_change: Option
     if found { Ok(out) } else { Err(Error::UserNotFound { user: user.to_vec(), file: FILE }) }
 }
 
+/// The password field of the first line of `user`.
+pub fn password<'t>(text: &'t [u8], user: &[u8]) -> Option<&'t [u8]> {
+    let mut entries = lines(text).map(|line| fields(split_break(line).0));
+    entries.find(|fields| fields[0] == user).and_then(|fields| fields.get(1).copied())
+}
+
 fn new_field(change: &Change<'_>, old: &[u8]) -> Vec<u8> {
     match change {
         Change::Hash(hash) => hash.expose().to_vec(),
@@ -85,6 +91,13 @@ mod tests {
         let wanted = b"root:NEW:14917:0:99999:7:::\nbin:*:14495:0:99999:7:::\n\
             root:NEW:1::::::x:y\nroots:a:1\n#root:b:2\n root:c:3\nroot\n\n\xff\xfe:z\nroot:NEW";
         assert_eq!(set(text, "root", "NEW", None).unwrap(), wanted);
+    }
+
+    #[test]
+    fn the_first_line_tells_the_password() {
+        let text = b"#u:no\nuu:no\nu:yes:1\r\nu:second\nlast";
+        assert_eq!(password(text, b"u"), Some(&b"yes"[..]));
+        assert_eq!((password(text, b"last"), password(text, b"none")), (None, None));
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub struct EditArgs {
     /// Show what would change and write nothing
     #[arg(long, short = 'n', conflicts_with = "output")]
     pub dry_run: bool,
+    /// Exit with 1 when anything would change, with --dry-run
+    #[arg(long, requires = "dry_run")]
+    exit_code: bool,
     /// Whether an independent reader checks the result before it is committed
     #[arg(long, value_name = "auto|always|never", default_value = "auto", value_parser = parse_verify)]
     verify: Verify,
@@ -53,6 +56,11 @@ impl EditArgs {
     /// The image that will hold the changes.
     pub fn result<'a>(&'a self, target: &'a Target) -> &'a Path {
         self.output.as_deref().unwrap_or(&target.image)
+    }
+
+    /// The exit code of a run that did all it should, by whether it changed anything.
+    pub fn exit_code(&self, changed: bool) -> u8 {
+        if self.exit_code && changed { exit::FAILED } else { exit::DONE }
     }
 
     /// Makes the copy that --output asks for.
@@ -149,7 +157,7 @@ pub fn run(args: &EditArgs, target: &Target, work: impl FnOnce(&mut Editor<'_>) 
         edited.notes.iter().for_each(|text| ui::note(text));
         ui::lines(text(args, image, &place, &edited, &commit)).map_err(ui::output_failed)?;
     }
-    Ok(exit::DONE)
+    Ok(args.exit_code(!edited.changes.is_empty()))
 }
 
 fn text(args: &EditArgs, image: &Path, place: &Place, edited: &Edited, commit: &Commit) -> Vec<String> {

@@ -98,21 +98,13 @@ struct Prepared {
 fn request(args: &Args, chosen: Option<Chosen>) -> Result<Prepared> {
     let show = chosen.as_ref().filter(|chosen| chosen.random);
     let show = show.map(|chosen| String::from_utf8_lossy(chosen.secret.expose()).into_owned());
-    let mut keys = Vec::new();
-    for selector in &args.key {
-        let mut text = key(selector)?;
-        if !keys.is_empty() && !keys.ends_with(b"\n") {
-            keys.push(b'\n');
-        }
-        keys.append(&mut text);
-    }
     let mut files = Vec::new();
     for pair in &args.file {
         let (local, path) = split_file(pair)?;
         files.push(InjectFile { path, contents: host_file::read(&local)?, mode: None, owner: None });
     }
     let request = InjectRequest {
-        key: (!args.key.is_empty()).then_some(keys),
+        key: (!args.key.is_empty()).then(|| keys(&args.key)).transpose()?,
         net: args.net.as_deref().map(host_file::read).transpose()?,
         metadata: (!args.metadata.is_empty()).then(|| args.metadata.clone()),
         admin_password: chosen.map(|chosen| chosen.secret),
@@ -123,6 +115,19 @@ fn request(args: &Args, chosen: Option<Chosen>) -> Result<Prepared> {
         salt: password::random_bytes()?,
     };
     Ok(Prepared { request, show })
+}
+
+/// All keys of several selectors, one a line.
+pub fn keys(selectors: &[OsString]) -> Result<Vec<u8>> {
+    let mut keys = Vec::new();
+    for selector in selectors {
+        let mut text = key(selector)?;
+        if !keys.is_empty() && !keys.ends_with(b"\n") {
+            keys.push(b'\n');
+        }
+        keys.append(&mut text);
+    }
+    Ok(keys)
 }
 
 fn key(selector: &OsString) -> Result<Vec<u8>> {
@@ -166,7 +171,7 @@ fn finish(
         report.notes.iter().for_each(|text| ui::note(text));
         ui::lines(text(args, image, place.as_ref(), report, commit, request)).map_err(ui::output_failed)?;
     }
-    Ok(if report.ok { exit::DONE } else { exit::FAILED })
+    Ok(if report.ok { args.edit.exit_code(!report.changes.is_empty()) } else { exit::FAILED })
 }
 
 fn text(

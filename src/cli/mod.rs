@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Only here is anything printed, and only here are the environment, the
 //! clock and randomness asked.
 
+mod apply;
 mod bytes;
 mod cat;
 mod check;
@@ -21,6 +22,7 @@ mod edit;
 mod exit;
 mod fattr;
 mod find;
+mod groupadd;
 mod host_file;
 mod info;
 mod inject;
@@ -44,6 +46,7 @@ mod readlink;
 mod recover;
 mod resize;
 mod rm;
+mod service;
 mod size;
 mod stat;
 mod table;
@@ -52,6 +55,7 @@ mod time;
 mod touch;
 mod truncate;
 mod ui;
+mod useradd;
 mod write;
 
 use clap::{FromArgMatches, Parser, Subcommand};
@@ -104,6 +108,10 @@ enum Command {
     Getfattr(fattr::GetArgs),
     #[command(mut_arg("dry_run", without_short))]
     Setfattr(fattr::SetArgs),
+    Useradd(useradd::Args),
+    Groupadd(groupadd::Args),
+    Service(service::Args),
+    Apply(apply::Args),
     Mkfs(mkfs::Args),
     Part(part::Args),
     Check(check::Args),
@@ -172,6 +180,10 @@ pub fn main() -> ExitCode {
         Command::Readlink(args) => readlink::run(&args),
         Command::Getfattr(args) => fattr::run_get(&args),
         Command::Setfattr(args) => fattr::run_set(&args),
+        Command::Useradd(args) => useradd::run(&args),
+        Command::Groupadd(args) => groupadd::run(&args),
+        Command::Service(args) => service::run(&args),
+        Command::Apply(args) => apply::run(&args),
         Command::Mkfs(args) => mkfs::run(&args),
         Command::Part(args) => part::run(&args),
         Command::Check(args) => check::run(&args),
@@ -236,6 +248,10 @@ impl Command {
             Self::Readlink(args) => args.json,
             Self::Getfattr(args) => args.json,
             Self::Setfattr(args) => args.edit.json,
+            Self::Useradd(args) => args.edit.json,
+            Self::Groupadd(args) => args.edit.json,
+            Self::Service(args) => args.json(),
+            Self::Apply(args) => args.edit.json,
             Self::Mkfs(args) => args.json,
             Self::Part(args) => args.json(),
             Self::Check(args) => args.json,

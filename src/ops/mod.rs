@@ -1,8 +1,11 @@
 //! Operations: on the files of a guest, each reads and changes a [`FileTree`](crate::tree::FileTree) and reports; on
 //! disks and what they hold.
 
+pub mod account;
+pub mod apply;
 mod change;
 pub mod container;
+pub mod customize;
 pub mod edit;
 mod editor;
 mod extract;
@@ -19,6 +22,7 @@ pub mod populate;
 mod program;
 pub mod resize;
 pub mod volumes;
+pub mod service;
 
 pub use change::{Change, What};
 pub use editor::Editor;

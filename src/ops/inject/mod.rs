@@ -24,6 +24,7 @@ pub use request::{InjectFile, InjectRequest, Item};
 
 pub(super) use mounts::point_out_hidden;
 pub(super) use selinux::point_out_unlabelled;
+pub(super) use ssh_key::add_keys;
 
 use super::editor::Editor;
 use super::guest::{RootVerdict, looks_like_root};

@@ -16,6 +16,14 @@ pub(super) fn inject(editor: &mut Editor<'_>, request: &InjectRequest, text: &[u
     if request.nova_compat { inject_as_nova(editor, text) } else { inject_once(editor, &request.user, text, notes) }
 }
 
+/// Adds the keys in `text` to those of the user `name`, as the item does; gives what may not be as wished.
+pub(in crate::ops) fn add_keys(editor: &mut Editor<'_>, name: &[u8], text: &[u8]) -> Result<Vec<String>> {
+    let mut notes = Notes::default();
+    inject_once(editor, name, text, &mut notes)?;
+    notes.warnings.append(&mut notes.notes);
+    Ok(notes.warnings)
+}
+
 /// K1 to K4 to the byte: always /root, always appended.
 fn inject_as_nova(editor: &mut Editor<'_>, text: &[u8]) -> Result<()> {
     let ssh_dir = GuestPath::parse("/root/.ssh")?;

@@ -1,0 +1,77 @@
+//! `preset`, by the rules of systemd.preset(5).
+
+use super::disable::disable;
+use super::enable::enable;
+use super::name::UnitName;
+use super::units::presets;
+use crate::error::Result;
+use crate::ops::editor::Editor;
+use globset::Glob;
+
+/// What the presets say of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    /// It is enabled; a template in these instances.
+    Enable(Vec<String>),
+    Disable,
+}
+
+/// Enables or disables the unit as the guest's presets say; without a word of it, it is enabled.
+pub(super) fn preset(editor: &mut Editor<'_>, name: &UnitName, notes: &mut Vec<String>) -> Result<()> {
+    let texts = presets(editor.tree())?;
+    match verdict(texts.iter().map(Vec::as_slice), name) {
+        Verdict::Disable => disable(editor, name, notes),
+        Verdict::Enable(instances) if name.is_template() && !instances.is_empty() => {
+            let named = instances.iter().filter_map(|instance| name.with_instance(instance));
+            named.collect::<Vec<_>>().iter().try_for_each(|instance| enable(editor, instance, notes))
+        }
+        Verdict::Enable(_) => enable(editor, name, notes),
+    }
+}
+
+/// The first line that is about the unit decides. An instance is also meant by a line about its template that lists it.
+fn verdict<'a>(texts: impl IntoIterator<Item = &'a [u8]>, name: &UnitName) -> Verdict {
+    let template = name.template();
+    for text in texts {
+        for line in String::from_utf8_lossy(text).lines() {
+            let mut words = line.split_whitespace();
+            let (Some(verb), Some(pattern)) = (words.next(), words.next()) else { continue };
+            let instances: Vec<String> = words.map(str::to_owned).collect();
+            let Ok(pattern) = Glob::new(pattern) else { continue };
+            let pattern = pattern.compile_matcher();
+            let meant = pattern.is_match(name.as_str());
+            let of_template = || {
+                let (template, instance) = template.as_ref()?;
+                Some(pattern.is_match(template.as_str()) && instances.iter().any(|listed| listed == instance))
+            };
+            match verb {
+                "enable" if meant || of_template() == Some(true) => return Verdict::Enable(instances),
+                "disable" | "ignore" if meant => return Verdict::Disable,
+                _ => {}
+            }
+        }
+    }
+    Verdict::Enable(Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_that_matches_decides() {
+        let first = b"# c\n\nenable ssh.* \nenable t@.service one two\ndisable t@*.service\n".as_slice();
+        let second = b"disable ssh.service\nenable x[ab].socket\ndisable *\nenable late.service\n".as_slice();
+        for (name, wanted) in [
+            ("ssh.service", Verdict::Enable(vec![])),
+            ("t@two.service", Verdict::Enable(vec!["one".into(), "two".into()])),
+            ("t@.service", Verdict::Enable(vec!["one".into(), "two".into()])),
+            ("t@three.service", Verdict::Disable),
+            ("xb.socket", Verdict::Enable(vec![])),
+            ("late.service", Verdict::Disable),
+        ] {
+            assert_eq!(verdict([first, second], &UnitName::parse(name).unwrap()), wanted, "{name}");
+        }
+        assert_eq!(verdict([], &UnitName::parse("any").unwrap()), Verdict::Enable(vec![]));
+    }
+}
