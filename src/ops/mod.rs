@@ -21,8 +21,8 @@ pub mod part;
 pub mod populate;
 mod program;
 pub mod resize;
-pub mod volumes;
 pub mod service;
+pub mod volumes;
 
 pub use change::{Change, What};
 pub use editor::Editor;

@@ -57,7 +57,9 @@ impl Mounted {
             let part = self.tree.filesystem().device().clone();
             let mut tree = ExtTree::new(named(Filesystem::open_for_write(part, self.options), &self.volume)?);
             // Nothing was changed since any of them.
-            (0..marks).for_each(|_| drop(tree.savepoint()));
+            for _ in 0..marks {
+                tree.savepoint();
+            }
             (self.tree, self.waiting) = (tree, None);
         }
         Ok(&mut self.tree)

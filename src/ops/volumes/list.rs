@@ -118,7 +118,7 @@ fn volumes(disk: usize, survey: &Survey, kind: ItemKind, selection: Selection) -
         }
         let is_partition = kind == ItemKind::Partition;
         let used = found.usage.as_ref().and_then(|usage| usage.as_ref().ok()).filter(|_| !is_partition);
-        let identity = (!is_partition).then(|| found.identity.clone()).unwrap_or_default();
+        let identity = if is_partition { Default::default() } else { found.identity.clone() };
         let mbr_type =
             volume.partition.as_ref().filter(|_| is_partition).and_then(|partition| match partition.type_id {
                 TypeId::Mbr(byte) => Some(byte),
