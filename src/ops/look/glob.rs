@@ -26,11 +26,14 @@ enum Symbol {
 #[derive(Debug, Clone)]
 enum Member {
     Range(Symbol, Symbol),
-    Class(fn(char) -> bool),
+    Class(Class),
 }
 
+/// Whether a character is of a class.
+type Class = fn(char) -> bool;
+
 /// The classes of POSIX.
-const CLASSES: [(&[u8], fn(char) -> bool); 12] = [
+const CLASSES: [(&[u8], Class); 12] = [
     (b"alnum", |c| c.is_alphanumeric()),
     (b"alpha", |c| c.is_alphabetic()),
     (b"blank", |c| c == ' ' || c == '\t'),
