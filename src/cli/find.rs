@@ -52,8 +52,9 @@ Actions: -print -print0 -ls; without one, -print
 
 Ages count from now, or from SOURCE_DATE_EPOCH where it is set.
 
-Example: nomount find disk.qcow2:/etc -name '*.conf' -mtime -7
-Example: nomount find disk.qcow2 / -xdev -type f -perm /6000 -ls";
+Example:
+  nomount find disk.qcow2:/etc -name '*.conf' -mtime -7
+  nomount find disk.qcow2 / -xdev -type f -perm /6000 -ls";
 
 impl Args {
     /// Whether JSON is printed: --json is understood in the expression, too, where no test of find has two dashes.
