@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStringExt;
 /// Takes the expressions of find(1). Paths are printed as the guest has them, sorted within their directories, byte
 /// for byte but on a terminal. Symbolic links are not followed. Patterns are quoted, so that the shell leaves them.
 ///
-/// Options of nomount stand before the image.
+/// Options of nomount stand before the image; --json may also stand in the expression.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXPRESSIONS)]
 pub struct Args {
@@ -52,13 +52,14 @@ Actions: -print -print0 -ls; without one, -print
 
 Ages count from now, or from SOURCE_DATE_EPOCH where it is set.
 
-Example: nomount find disk.qcow2:/etc -name '*.conf' -mtime -7
-Example: nomount find disk.qcow2 / -xdev -type f -perm /6000 -ls";
+Example:
+  nomount find disk.qcow2:/etc -name '*.conf' -mtime -7
+  nomount find disk.qcow2 / -xdev -type f -perm /6000 -ls";
 
 impl Args {
-    /// Whether JSON is printed.
+    /// Whether JSON is printed: --json is understood in the expression, too, where no test of find has two dashes.
     pub fn json(&self) -> bool {
-        self.json
+        self.json || self.rest.iter().any(|word| word == "--json")
     }
 }
 
@@ -69,8 +70,9 @@ pub fn run(args: &Args) -> Result<u8> {
         let word = word.as_encoded_bytes();
         word.starts_with(b"-") || matches!(word, b"(" | b")" | b"!" | b",")
     };
-    let split = args.rest.iter().position(begins).unwrap_or(args.rest.len());
-    let (paths, expression) = args.rest.split_at(split);
+    let rest: Vec<OsString> = args.rest.iter().filter(|word| *word != "--json").cloned().collect();
+    let split = rest.iter().position(begins).unwrap_or(rest.len());
+    let (paths, expression) = rest.split_at(split);
     let paths = match (&target.path, paths) {
         (None, []) => vec![GuestPath::root()],
         _ => target.guest_paths(paths)?,
@@ -88,7 +90,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let names = Names::of(tree);
     let mut files = Vec::new();
     let mut out = ui::Stream::open();
-    let mut sink = |file: &FileInfo, told| match (args.json, told) {
+    let mut sink = |file: &FileInfo, told| match (args.json(), told) {
         (true, _) => {
             files.push(file_json(file, Some(&names)));
             Ok(())
@@ -102,7 +104,7 @@ pub fn run(args: &Args) -> Result<u8> {
             break;
         }
     }
-    match args.json {
+    match args.json() {
         true => ui::json(json!({ "volume": volume, "files": files })).map_err(ui::output_failed)?,
         false => out.end()?,
     }

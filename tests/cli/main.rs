@@ -5,6 +5,7 @@ mod common;
 
 mod check;
 mod edit;
+mod files;
 mod in_use;
 mod inject;
 mod look;

@@ -331,7 +331,7 @@ fn unknown(word: &[u8]) -> Error {
             "pipe the paths: nomount find IMAGE ... -print0 | xargs -0 nomount rm IMAGE",
         ),
         b"-printf" | b"-fprint" | b"-fprint0" | b"-fprintf" | b"-fls" => {
-            unsupported("is not supported", "--json before the image gives all that is known of each file")
+            unsupported("is not supported", "--json gives all that is known of each file")
         }
         b"-regex" | b"-iregex" | b"-regextype" => unsupported("is not supported", "use -path with * and ?, and -o"),
         b"-L" | b"-H" | b"-follow" | b"-xtype" => {
