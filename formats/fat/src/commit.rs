@@ -88,6 +88,7 @@ impl<D: WriteAt> Filesystem<D> {
             self.device.barrier()?;
             let mark = self.marked_boot()?;
             if let Some((at, marked, _)) = &mark {
+                self.marked = true;
                 self.device.write_at(*at, marked)?;
                 self.device.barrier()?;
             }
@@ -106,6 +107,7 @@ impl<D: WriteAt> Filesystem<D> {
             if let Some((at, _, clean)) = &mark {
                 self.device.write_at(*at, clean)?;
                 self.device.barrier()?;
+                self.marked = false;
             }
         }
         let State { next, numbers, numbered, .. } = std::mem::take(&mut self.state);
@@ -117,13 +119,16 @@ impl<D: WriteAt> Filesystem<D> {
         Ok(committed)
     }
 
-    /// Where the boot sector's page is, and what it holds with the mark and without it; none where the filesystem
-    /// is marked already, or has no place for the mark.
+    /// Where the boot sector's page is, and what it holds with the mark and without it; none where somebody else made
+    /// the mark, or there is no place for it.
     fn marked_boot(&self) -> Result<Option<(u64, Vec<u8>, Vec<u8>)>> {
-        let Some(at) = self.state_at().filter(|_| !self.is_dirty().unwrap_or(true)) else { return Ok(None) };
-        let clean = self.page(at / PAGE)?.to_vec();
-        let mut marked = clean.clone();
+        let Some(at) = self.state_at() else { return Ok(None) };
+        if self.is_dirty()? && !self.marked {
+            return Ok(None);
+        }
+        let (mut marked, mut clean) = (self.page(at / PAGE)?.to_vec(), self.page(at / PAGE)?.to_vec());
         marked[(at % PAGE) as usize] |= DIRTY;
+        clean[(at % PAGE) as usize] &= !DIRTY;
         Ok(Some((at / PAGE * PAGE, marked, clean)))
     }
 

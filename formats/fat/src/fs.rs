@@ -43,6 +43,8 @@ pub struct Filesystem<D> {
     pub(crate) options: OpenOptions,
     pub(crate) shape: Shape,
     pub(crate) writable: bool,
+    /// A commit that did not end marked the filesystem as not unmounted properly.
+    pub(crate) marked: bool,
     pub(crate) state: State,
     pub(crate) savepoints: Vec<State>,
     /// Clusters taken since the last savepoint: no state that one could go back to reads them, so contents are
@@ -71,6 +73,7 @@ impl<D: ReadAt> Filesystem<D> {
             options,
             shape,
             writable: false,
+            marked: false,
             state,
             savepoints: Vec::new(),
             recent: HashSet::new(),

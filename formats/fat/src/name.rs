@@ -192,7 +192,7 @@ mod tests {
         }
         assert_eq!(show_short(b"README  TXT", 0), b"README.TXT");
         assert_eq!(show_short(b"README  TXT", LOWER_BASE | LOWER_EXTENSION), b"readme.txt");
-        assert_eq!(show_short(b"\x05\x81/\x01     \x9b ", 0), "σü__.¢".as_bytes());
+        assert_eq!(show_short(b"\x05\x81/\x01    \x9b  ", 0), "σü__.¢".as_bytes());
         assert_eq!(CP437.chars().count(), 128);
         for odd in [&DOT, &DOTDOT, b"           "] {
             assert_eq!(show_short(odd, 0), b"_");
