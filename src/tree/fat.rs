@@ -103,6 +103,7 @@ impl<D: ReadAt> FatTree<D> {
         let stat = self.at(path, self.fs.stat(&parts(path)))?;
         Ok(Stat {
             kind: kind(stat.is_dir),
+            dev: 0,
             ino: stat.number,
             mode: if stat.read_only && !stat.is_dir { READ_ONLY } else { MODE },
             links: 1,
@@ -323,6 +324,149 @@ impl<D: WriteAt> FileTree for FatTree<D> {
         if mark < self.marks.len() {
             self.expected = self.marks.swap_remove(mark);
             self.marks.truncate(mark);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Walk, contract, look_at_fat};
+    use nomount_block::{Memory, Overlay, Spill};
+    use nomount_fat::{Kind, OpenOptions, Options, mkfs};
+    use nomount_kit::{judges, require, scratch};
+
+    const NOW: OpenOptions = OpenOptions { now: nomount_fat::Time { sec: 1_709_212_454, nsec: 0 } };
+    const NONE: SetAttr = SetAttr { mode: None, uid: None, gid: None, atime: None, mtime: None };
+
+    fn path(text: &str) -> GuestPath {
+        GuestPath::parse(text).unwrap()
+    }
+
+    fn volume(kind: Kind) -> Memory {
+        let len = if kind == Kind::Fat32 { 34 << 20 } else { 8 << 20 };
+        let mut volume = Memory::zeroed(len);
+        mkfs(&mut volume, &Options { kind: Some(kind), ..Options::default() }).unwrap();
+        volume
+    }
+
+    fn opened(volume: Memory) -> FatTree<Overlay<Memory>> {
+        FatTree::new(Filesystem::open_for_write(Overlay::new(volume, Spill::Never), NOW).unwrap())
+    }
+
+    #[test]
+    fn keeps_the_contract_as_far_as_fat_can() {
+        for kind in [Kind::Fat12, Kind::Fat16, Kind::Fat32] {
+            let mut tree = opened(volume(kind));
+            contract::check_plain(&mut tree);
+            let (committed, expected) = tree.commit().unwrap();
+            assert!(committed.is_empty() && expected.is_empty(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_fat_has_not_is_refused_by_name() {
+        let mut tree = opened(volume(Kind::Fat12));
+        let attr = |mode, uid| SetAttr { mode, uid, ..NONE };
+        tree.create(&path("/f"), NewNode::File, attr(Some(0o644), Some(0))).unwrap();
+        tree.create(&path("/r"), NewNode::File, attr(Some(0o444), None)).unwrap();
+        tree.create(&path("/d"), NewNode::Dir, attr(Some(0o700), None)).unwrap();
+        let mode = |tree: &dyn FileTree, at: &str| tree.stat(&path(at)).unwrap().mode;
+        assert_eq!((mode(&tree, "/f"), mode(&tree, "/r"), mode(&tree, "/d")), (0o755, 0o555, 0o755));
+        let refused = [
+            (tree.create(&path("/l"), NewNode::Symlink(b"f".to_vec()), NONE), "FAT has no symbolic links"),
+            (tree.create(&path("/l"), NewNode::CharDevice(1, 3), NONE), "FAT has no device files"),
+            (tree.create(&path("/l"), NewNode::File, attr(None, Some(5))), "FAT has no owners: 5:0 cannot be stored"),
+            (tree.link(&path("/f"), &path("/l")), "FAT has no hard links"),
+            (tree.set_xattr(&path("/f"), b"user.x", Some(b"")), "FAT has no extended attributes"),
+            (
+                tree.set_attr(&path("/f"), attr(Some(0o600), None)),
+                "FAT cannot store mode 0600, only 0755, or 0555 for read-only",
+            ),
+            (tree.set_attr(&path("/d"), attr(Some(0o555), None)), "FAT cannot store mode 0555, only 0755"),
+            (tree.set_attr(&path("/f"), attr(None, Some(7))), "FAT has no owners: 7:0 cannot be stored"),
+        ];
+        for (result, text) in refused {
+            let error = result.unwrap_err();
+            assert_eq!((error.kind(), error.message()), (ErrorKind::Unsupported, text));
+        }
+        assert!(tree.stat(&path("/l")).is_err());
+        tree.set_attr(&path("/f"), attr(Some(0o555), Some(0))).unwrap();
+        tree.set_attr(&path("/r"), attr(Some(0o755), None)).unwrap();
+        tree.set_attr(&path("/"), attr(Some(0o755), Some(0))).unwrap();
+        assert_eq!((mode(&tree, "/f"), mode(&tree, "/r")), (0o555, 0o755));
+    }
+
+    fn every_kind(tree: &mut dyn FileTree) {
+        let mtime = Some(Time { sec: 1_000_000_001, nsec: 0 });
+        for name in ["/EFI", "/old", "/old/inner"] {
+            tree.create(&path(name), NewNode::Dir, NONE).unwrap();
+        }
+        for name in ["/EFI/a loader.efi", "/gone", "/old/inner/f", "/Case", "/over"] {
+            tree.create(&path(name), NewNode::File, SetAttr { mtime, ..NONE }).unwrap();
+        }
+        tree.write_file(&path("/efi/A LOADER.EFI"), &[1; 70_000]).unwrap();
+        tree.write_at(&path("/EFI/a loader.efi"), 10, b"x").unwrap();
+        tree.append_file(&path("/EFI/ALOADE~1.EFI"), b"end").unwrap();
+        tree.rename(&path("/Case"), &path("/CASE")).unwrap();
+        tree.rename(&path("/gone"), &path("/OVER")).unwrap();
+        tree.rename(&path("/old"), &path("/EFI/New Name")).unwrap();
+        tree.create(&path("/gone"), NewNode::File, NONE).unwrap();
+        tree.unlink(&path("/GONE")).unwrap();
+        tree.set_attr(&path("/OVER"), SetAttr { mode: Some(0o555), mtime, ..NONE }).unwrap();
+    }
+
+    /// A second name that differs in case is no second file, and the old one is gone.
+    #[test]
+    fn what_was_asked_for_is_found_by_both_readers() {
+        for kind in [Kind::Fat12, Kind::Fat16, Kind::Fat32] {
+            let mut tree = opened(volume(kind));
+            every_kind(&mut tree);
+            let mut walk = Walk::new(GuestPath::root());
+            let mut walked = 0;
+            while walk.next(&tree).unwrap().is_some() {
+                walked += 1;
+            }
+            assert_eq!(walked, 8);
+            let (_, expected) = tree.commit().unwrap();
+            let staged = tree.into_device();
+            let looked = look_at_fat(&staged, &expected).unwrap();
+            assert_eq!((looked.independent, looked.own), (expected.len(), 0), "{looked:?}");
+            if require(&["fsck.fat"]) {
+                let disk = staged.commit().unwrap();
+                let folder = scratch::folder();
+                let file = folder.path().join("volume");
+                std::fs::write(&file, disk.bytes()).unwrap();
+                judges::fsck_fat_n(&file, 0, disk.bytes().len() as u64).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_not_done_is_noticed() {
+        let mut tree = opened(volume(Kind::Fat16));
+        every_kind(&mut tree);
+        let (_, expected) = tree.commit().unwrap();
+        let done = tree.into_device().commit().unwrap();
+        type Undo = fn(&mut dyn FileTree) -> Result<()>;
+        let undo: [(&str, Undo); 8] = [
+            ("a removed file", |tree| tree.create(&path("/gone"), NewNode::File, NONE)),
+            ("the old name", |tree| tree.create(&path("/old"), NewNode::Dir, NONE)),
+            ("a name", |tree| tree.unlink(&path("/CASE"))),
+            ("its case", |tree| tree.rename(&path("/CASE"), &path("/case"))),
+            ("a length", |tree| tree.truncate(&path("/EFI/a loader.efi"), 11)),
+            ("contents", |tree| tree.write_at(&path("/EFI/a loader.efi"), 10, b"y")),
+            ("a mode", |tree| tree.set_attr(&path("/OVER"), SetAttr { mode: Some(0o755), ..NONE })),
+            ("a time", |tree| {
+                tree.set_attr(&path("/OVER"), SetAttr { mtime: Some(Time { sec: 1_100_000_000, nsec: 0 }), ..NONE })
+            }),
+        ];
+        for (what, change) in undo {
+            let mut tree = opened(done.clone());
+            change(&mut tree).unwrap();
+            tree.commit().unwrap();
+            let error = look_at_fat(&tree.into_device(), &expected).expect_err(what);
+            assert!(matches!(error.kind(), ErrorKind::Differs | ErrorKind::NotFound), "{what}: {error}");
         }
     }
 }
