@@ -285,12 +285,27 @@ impl From<nomount_ptable::EditError> for Error {
 impl From<nomount_fat::Error> for Error {
     fn from(error: nomount_fat::Error) -> Self {
         use nomount_fat::Error as Fat;
-        let kind = match error {
+        let (kind, hint) = match error {
             Fat::Device(device) => return Self::from(device),
-            Fat::Layout(_) => ErrorKind::Io,
-            _ => ErrorKind::Invalid,
+            Fat::Layout(_) => (ErrorKind::Io, None),
+            Fat::NotFat(_) => (ErrorKind::Corrupt, None),
+            Fat::Corrupt(_) | Fat::View(_) => (ErrorKind::Corrupt, Some("fsck.fat can repair it")),
+            Fat::Unsupported(_) => (ErrorKind::Unsupported, None),
+            Fat::ReadOnly => (ErrorKind::Refused, None),
+            Fat::NotFound => (ErrorKind::NotFound, None),
+            Fat::Exists(_) => (ErrorKind::Exists, None),
+            Fat::NotDirectory => (ErrorKind::NotADirectory, None),
+            Fat::IsDirectory => (ErrorKind::IsADirectory, None),
+            Fat::NotEmpty => (ErrorKind::NotEmpty, None),
+            Fat::NoSpace { .. } | Fat::DirectoryFull { .. } => (ErrorKind::NoSpace, None),
+            Fat::FileTooLarge(_) | Fat::Limit(_) => (ErrorKind::Limit, None),
+            _ => (ErrorKind::Invalid, None),
         };
-        Self::new(kind, error.to_string())
+        let wrapped = Self::new(kind, error.to_string());
+        match hint {
+            Some(hint) => wrapped.hint(hint),
+            None => wrapped,
+        }
     }
 }
 

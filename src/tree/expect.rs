@@ -4,6 +4,9 @@ use super::{FileKind, GuestPath, NewNode, SetAttr, Stat, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+/// Read at a time, in bytes.
+const READ: u64 = 1 << 20;
+
 /// What must be found, and what must not, at the paths that were touched.
 #[derive(Debug, Clone, Default)]
 pub struct Expectations {
@@ -33,6 +36,22 @@ impl Piece {
 
     fn end(&self) -> u64 {
         self.offset + self.len
+    }
+
+    /// Whether these bytes are what `read(offset, buffer)` gives, which returns how many bytes it read, 0 at the end.
+    pub fn is_read<E>(&self, mut read: impl FnMut(u64, &mut [u8]) -> Result<usize, E>) -> Result<bool, E> {
+        let mut buf = vec![0; READ.min(self.len) as usize];
+        let (mut crc, mut done) = (0, 0);
+        while done < self.len {
+            let want = READ.min(self.len - done) as usize;
+            let got = read(self.offset + done, &mut buf[..want])?;
+            if got == 0 {
+                return Ok(false);
+            }
+            crc = crc32c::crc32c_append(crc, &buf[..got]);
+            done += got as u64;
+        }
+        Ok(crc == self.crc)
     }
 }
 

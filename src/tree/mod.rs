@@ -4,6 +4,8 @@
 pub(crate) mod contract;
 mod expect;
 mod ext;
+mod fat;
+mod fat_look;
 mod make;
 #[cfg(test)]
 pub(crate) mod memtree;
@@ -14,6 +16,8 @@ mod walk;
 
 pub use expect::{Expectations, Expected, Piece};
 pub use ext::ExtTree;
+pub use fat::FatTree;
+pub use fat_look::{Looked, look_at_fat};
 pub use make::{MadeDirs, Written, append, make_dirs, replace};
 pub use mounts::MountTree;
 pub use path::{GuestPath, MAX_NAME, MAX_PATH};

@@ -1,5 +1,6 @@
 //! New filesystems of every size, judged by fsck.fat and minfo.
 
+use crate::common::silent;
 use nomount_block::{Fault, FaultPlan, HostFile, Memory, ReadAt, SetLen, WriteAt};
 use nomount_fat::{Error, Kind, Options, mkfs, plan};
 use nomount_kit::{judges, require, scratch, tool};
@@ -15,15 +16,6 @@ fn file(path: &Path, len: u64) -> HostFile {
     let mut device = HostFile::new(file, false).unwrap();
     device.set_len(len).unwrap();
     device
-}
-
-/// fsck.fat finds nothing, not even something to remark.
-fn silent(path: &Path, what: &str) {
-    let done = Command::new("fsck.fat").args(["-n", "-v"]).arg(path).output().unwrap();
-    let said = tool::text(&done);
-    let remarks = ["differ", "unlabeled", "Free cluster", "wrong", "label", "Automatic", "probably", "Dirty"];
-    let clean = done.status.success() && !remarks.iter().any(|remark| said.contains(remark));
-    assert!(clean, "{what}: {said}");
 }
 
 #[test]
