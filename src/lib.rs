@@ -43,6 +43,7 @@ pub mod account;
 pub mod disk;
 mod error;
 pub mod image;
+pub mod interrupt;
 pub mod ops;
 pub mod session;
 pub mod tree;

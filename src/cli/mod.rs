@@ -44,6 +44,7 @@ mod recover;
 mod resize;
 mod rm;
 mod service;
+mod signal;
 mod size;
 mod stat;
 mod table;
@@ -145,6 +146,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(exit::DONE);
         }
     };
+    signal::handle();
     std::panic::set_hook(Box::new(exit::report_bug));
     let json = cli.command.json();
     let run = std::panic::catch_unwind(|| match cli.command {

@@ -1,16 +1,16 @@
 //! A new image that appears under its name when it is complete.
 
 use nomount::image::{Format, relative_backing};
+use nomount::interrupt::Temporary;
 use nomount::session::{copy_image, redo_path};
 use nomount::{Error, ErrorKind, Result};
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 /// A copy of an image, to be changed and then put in place.
 pub struct Output {
-    file: NamedTempFile,
+    file: Temporary,
     name: PathBuf,
     mode: u32,
 }
@@ -59,7 +59,7 @@ impl Output {
         if sync {
             self.file.as_file().sync_all().map_err(failed)?;
         }
-        self.file.persist_noclobber(&self.name).map_err(|error| failed(error.error))?;
+        self.file.persist_noclobber(&self.name).map_err(failed)?;
         if sync {
             File::open(folder_of(&self.name)).and_then(|folder| folder.sync_all()).map_err(failed)?;
         }

@@ -12,6 +12,7 @@ use super::populate::{Fill, Filled, HostTree, TarStream, populate};
 use crate::disk::{Choice, Content, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Format, Image, ImageOptions};
+use crate::interrupt::Unfinished;
 use crate::session::redo_path;
 use nomount_block::{HostFile, ReadAt, Window, WriteAt};
 use nomount_ext::{Filesystem, MkfsOptions, Options};
@@ -143,7 +144,8 @@ fn create(path: &Path, request: MkfsRequest) -> Result<MkfsReport> {
         return Ok(MkfsReport { made, filled: None, partition: None, created: true });
     }
     let failed = |error| Error::new(ErrorKind::Io, "cannot make the image").caused_by(error);
-    let file: File = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(failed)?;
+    let new = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).open(path);
+    let (unfinished, file) = Unfinished::make(path, new).map_err(failed)?;
     // Zeroes in a new file, or in one of no bytes, are no container.
     let format = request.image.format.unwrap_or(Format::Raw);
     let empty = match format {
@@ -152,9 +154,8 @@ fn create(path: &Path, request: MkfsRequest) -> Result<MkfsReport> {
     };
     let how = ImageOptions { format: Some(format), ..request.image.clone() };
     let result = empty.and_then(|()| existing(path, MkfsRequest { image: how, ..request }, true));
-    if result.is_err() {
-        // What is left is of no use; the failure that matters is the other one.
-        let _ = std::fs::remove_file(path);
+    if result.is_ok() {
+        unfinished.finish();
     }
     result
 }

@@ -4,17 +4,17 @@
 use super::redo;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::open_to_copy;
+use crate::interrupt::Temporary;
 use nomount_block::{HostFile, ReadAt, SetLen, copy_to_zeroed};
 use std::fs::File;
 use std::path::Path;
-use tempfile::NamedTempFile;
 
 /// Copies the image file `source` into a new temporary file beside `target`: as a reflink where the host can, else
 /// byte by byte with its holes kept. The caller changes it and persists it under its name.
 ///
 /// With `lock`, a source that somebody is writing is refused. So is one whose commit was interrupted: the copy would
 /// lack its redo file.
-pub fn copy_image(source: &Path, target: &Path, lock: bool) -> Result<NamedTempFile> {
+pub fn copy_image(source: &Path, target: &Path, lock: bool) -> Result<Temporary> {
     let host = |what: &'static str| {
         move |error: std::io::Error| {
             let kind = match error.kind() {
@@ -31,7 +31,7 @@ pub fn copy_image(source: &Path, target: &Path, lock: bool) -> Result<NamedTempF
     }
     let from = open_to_copy(source, lock).map_err(|e| e.in_image(source))?;
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let made = tempfile::Builder::new().prefix(".nomount-").suffix(".part").tempfile_in(folder);
+    let made = Temporary::create(folder, ".nomount-", ".part");
     let into = made.map_err(host("cannot create a file beside the output")).map_err(|e| e.in_image(target))?;
     if rustix::fs::ioctl_ficlone(into.as_file(), &from).is_err() {
         copy_sparse(from, &into).map_err(|e| e.in_image(target))?;
@@ -39,7 +39,7 @@ pub fn copy_image(source: &Path, target: &Path, lock: bool) -> Result<NamedTempF
     Ok(into)
 }
 
-fn copy_sparse(from: File, into: &NamedTempFile) -> Result<()> {
+fn copy_sparse(from: File, into: &Temporary) -> Result<()> {
     let from = HostFile::new(from, false)?;
     let clone = into.as_file().try_clone().map_err(|error| nomount_block::Error::from_io(0, error))?;
     let mut into = HostFile::new(clone, false)?;

@@ -22,6 +22,7 @@ pub use verify::{Opinion, Verify};
 use crate::disk::{Choice, Content, Layout, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Format, Image, ImageOptions};
+use crate::interrupt;
 use crate::tree::{FileTree, MountTree, Time};
 use mounted::Mounted;
 use nomount_block::{Overlay, SetLen, Shared, Spill, Window};
@@ -232,6 +233,7 @@ impl Session {
         };
         if blocks.journaled {
             let who = "its journal is replayed by nomount, e2fsck or a boot";
+            let _committing = interrupt::committing();
             overlay.commit().map_err(|error| interrupted(error.into(), who))?;
         } else {
             redo::commit(&path, overlay, options.image.sync, |_, _| true)

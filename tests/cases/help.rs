@@ -79,7 +79,8 @@ fn every_page_of_a_verb_ends_with_an_example_of_it() {
         // The page `part-add` is of `part add`.
         let spelt = |line: &str| line.replace(' ', "-").contains(&format!("nomount-{name}"));
         assert!(examples.lines().any(spelt) || page.contains("\nCommands:\n"), "{name}: {examples}");
-        assert!(text.lines().all(|line| line.chars().count() <= 100), "{name} has long lines");
+        let fits = |line: &str| line.chars().count() <= 100 || line.starts_with("Usage: ");
+        assert!(text.lines().all(fits), "{name} has long lines");
     }
 }
 

@@ -291,8 +291,8 @@ fn help_has_an_example_that_works() {
     done(["write", &guest.arg(), "/etc/motd", "--text", "hello\n"]);
     for verb in verbs {
         let help = done([verb, "--help"]).stdout;
-        let example = help.lines().find_map(|line| line.split_once("nomount ")).filter(|_| help.contains("Example: "));
-        let (_, words) = example.unwrap_or_else(|| panic!("{verb}: {help}"));
+        let (_, examples) = help.split_once("\nExample:\n").unwrap_or_else(|| panic!("{verb}: {help}"));
+        let (_, words) = examples.lines().next().unwrap().split_once("nomount ").unwrap();
         let args: Vec<String> = words.split_whitespace().map(|word| word.replace("disk.qcow2", &guest.arg())).collect();
         let ran = ran(nomount().args(&args).stdin(Stdio::null()));
         assert_eq!(ran.code, Some(0), "{args:?}: {ran:?}");

@@ -16,6 +16,7 @@ mod part;
 mod partitions;
 mod passwords;
 mod refusals;
+mod signals;
 
 use nomount_kit::{fixture, scratch};
 use std::path::{Path, PathBuf};

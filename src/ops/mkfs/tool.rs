@@ -4,6 +4,7 @@
 use super::super::program;
 use super::template::{Template, package};
 use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt::Temporary;
 use nomount_block::{ExtentKind, HostFile, ReadAt, WriteAt};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -56,7 +57,7 @@ impl Tool {
                 format!("cannot make a file of {} bytes to format in {}", device.len(), self.scratch.display());
             Error::new(ErrorKind::Io, message).caused_by(error).hint("TMPDIR names another folder for it")
         };
-        let named = tempfile::Builder::new().prefix("nomount-mkfs-").tempfile_in(&self.scratch).map_err(scratch)?;
+        let named = Temporary::create(&self.scratch, "nomount-mkfs-", "").map_err(scratch)?;
         let path = named.path().to_owned();
         named.as_file().set_len(device.len()).map_err(scratch)?;
         let file = HostFile::new(named.as_file().try_clone().map_err(scratch)?, false)?;

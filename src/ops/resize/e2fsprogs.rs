@@ -5,6 +5,7 @@
 
 use super::super::program;
 use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt::Temporary;
 use crate::session::Staging;
 use nomount_block::{ExtentKind, HostFile, ReadAt, SetLen, Window, WriteAt, copy_to_zeroed};
 use nomount_ext::{BlockUse, Filesystem, Options};
@@ -52,7 +53,7 @@ pub fn resize(disk: &mut Staging, volume: Range<u64>, goal: Goal, folder: &Path)
         let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::NoSpace } else { ErrorKind::Io };
         Error::new(kind, "cannot make a copy of the filesystem for resize2fs").caused_by(error).in_image(folder)
     };
-    let file = tempfile::Builder::new().prefix(".nomount-").suffix(".scratch").tempfile_in(folder).map_err(host)?;
+    let file = Temporary::create(folder, ".nomount-", ".scratch").map_err(host)?;
     let mut scratch = HostFile::new(file.as_file().try_clone().map_err(host)?, false)?;
     scratch.set_len(len)?;
     copy_to_zeroed(&Window::new(&*disk, volume.start, len)?, &mut scratch)?;

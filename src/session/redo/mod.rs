@@ -18,6 +18,7 @@ pub(super) use file::{Phase, encode};
 
 use super::Device;
 use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt;
 use file::{MAX_REDO, decode};
 use nomount_block::{Overlay, ReadAt, Record, SetLen, WriteAt, replay};
 use std::ffi::OsString;
@@ -90,6 +91,7 @@ pub(super) fn commit(
     sync: bool,
     is_free: impl Fn(u64, u64) -> bool,
 ) -> Result<()> {
+    let _committing = interrupt::committing();
     let after = staged.len();
     let (mut device, fresh, mut rest) = staged.split_fresh(is_free);
     let before = device.len();

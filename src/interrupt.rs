@@ -1,0 +1,167 @@
+//! What a program that is told to stop waits for, and what it removes.
+//!
+//! A change can be left at any moment: before its commit nothing that counts is written, and a commit that stops midway
+//! is completed or taken back later. But a commit is short, and to wait for it spares that later step; and files that
+//! were to get their name at the end would stay behind. So commits and such files are known here, and whoever handles
+//! signals calls [`stop`] before the process ends. The library itself handles none.
+
+use std::collections::BTreeSet;
+use std::fs::{File, remove_file};
+use std::io::Result;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tempfile::NamedTempFile;
+
+/// Held for reading by every commit.
+static COMMITS: RwLock<()> = RwLock::new(());
+/// Files that are of no use if the process ends now.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// While it lives, nothing is committed and no unfinished file gets a name.
+#[derive(Debug)]
+pub struct Stopped {
+    _commits: RwLockWriteGuard<'static, ()>,
+    _unfinished: MutexGuard<'static, BTreeSet<PathBuf>>,
+}
+
+/// Waits for commits that have begun, then removes the files that are not finished. The process should end before what
+/// it answers is dropped.
+pub fn stop() -> Stopped {
+    let commits = COMMITS.write().unwrap_or_else(PoisonError::into_inner);
+    let unfinished = unfinished();
+    for path in unfinished.iter() {
+        // One that is gone, or cannot be removed, keeps nobody from stopping.
+        let _ = remove_file(path);
+    }
+    Stopped { _commits: commits, _unfinished: unfinished }
+}
+
+/// To be held while an image is being changed in place.
+pub(crate) fn committing() -> RwLockReadGuard<'static, ()> {
+    COMMITS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file that is being made under a name of its own. It is removed when this is dropped, unless it was finished.
+#[derive(Debug)]
+pub struct Unfinished {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Unfinished {
+    /// Makes a file: `make` creates it at `path`, and fails where something is there already.
+    pub fn make<T>(path: &Path, make: impl FnOnce(&Path) -> Result<T>) -> Result<(Self, T)> {
+        let mut list = unfinished();
+        let made = make(path)?;
+        list.insert(path.to_owned());
+        Ok((Self { path: path.to_owned(), keep: false }, made))
+    }
+
+    /// The file is complete and stays.
+    pub fn finish(mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let mut list = unfinished();
+        list.remove(&self.path);
+        if !self.keep {
+            // What fails has an error of its own already; this file is of no use.
+            let _ = remove_file(&self.path);
+        }
+    }
+}
+
+/// A temporary file that may get a name when it is complete. Without one it goes when this is dropped.
+#[derive(Debug)]
+pub struct Temporary {
+    file: Option<NamedTempFile>,
+    path: PathBuf,
+}
+
+impl Temporary {
+    /// A new file in `folder`, called PREFIX, something random, SUFFIX. Only its owner can read it.
+    pub fn create(folder: &Path, prefix: &str, suffix: &str) -> Result<Self> {
+        let mut list = unfinished();
+        let file = tempfile::Builder::new().prefix(prefix).suffix(suffix).tempfile_in(folder)?;
+        let path = file.path().to_owned();
+        list.insert(path.clone());
+        Ok(Self { file: Some(file), path })
+    }
+
+    /// Where it is meanwhile.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open file, for reading and writing.
+    pub fn as_file(&self) -> &File {
+        self.file.as_ref().expect("it is there until it gets its name").as_file()
+    }
+
+    /// Gives it its name, which must be free.
+    pub fn persist_noclobber(mut self, name: &Path) -> Result<File> {
+        let mut list = unfinished();
+        let file = self.file.take().expect("it is there until it gets its name");
+        list.remove(&self.path);
+        file.persist_noclobber(name).map_err(|error| error.error)
+    }
+
+    /// Gives it its name, in place of what may have it already.
+    pub fn persist(mut self, name: &Path) -> Result<File> {
+        let mut list = unfinished();
+        let file = self.file.take().expect("it is there until it gets its name");
+        list.remove(&self.path);
+        file.persist(name).map_err(|error| error.error)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            let mut list = unfinished();
+            list.remove(&self.path);
+            drop(file);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temporary_file_goes_unless_it_gets_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let dropped = Temporary::create(folder.path(), ".a-", ".part").unwrap();
+        let path = dropped.path().to_owned();
+        assert!(path.exists() && unfinished().contains(&path));
+        drop(dropped);
+        assert!(!path.exists() && !unfinished().contains(&path));
+        let kept = Temporary::create(folder.path(), ".a-", ".part").unwrap();
+        let name = folder.path().join("kept");
+        kept.persist_noclobber(&name).unwrap();
+        let other = Temporary::create(folder.path(), ".a-", ".part").unwrap();
+        assert!(other.persist_noclobber(&name).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_unfinished_file_goes_unless_it_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        let (unfinished, _) = Unfinished::make(&path, |path| File::create_new(path)).unwrap();
+        assert!(Unfinished::make(&path, |path| File::create_new(path)).is_err());
+        drop(unfinished);
+        assert!(!path.exists());
+        let (unfinished, _) = Unfinished::make(&path, |path| File::create_new(path)).unwrap();
+        unfinished.finish();
+        assert!(path.exists());
+    }
+}
