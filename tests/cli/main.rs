@@ -4,6 +4,7 @@
 mod common;
 
 mod check;
+mod customize;
 mod edit;
 mod in_use;
 mod inject;

@@ -2,7 +2,9 @@
 
 use super::load::{self, Loaded};
 use crate::cli::host_file;
-use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, builder::ValueParser};
+use clap::builder::ValueParser;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -55,28 +57,52 @@ const SPECS: &[Spec] = &[
 
 const NEEDS_GUEST: &str = "programs of the guest are never run";
 const AT_BOOT: &str = "--firstboot-command runs a command at the guest's next boot";
+const WINDOWS: &str = "guests with Windows are not changed";
+const NEITHER: &str = "virt-customize does it";
 
-/// What virt-customize does and is refused here, and what to do instead.
-const REFUSED: &[(&str, &str, &str)] = &[
-    ("inject-blnsvr", NEEDS_GUEST, AT_BOOT),
-    ("inject-qemu-ga", NEEDS_GUEST, "--firstboot-install qemu-guest-agent installs it at the guest's next boot"),
-    ("inject-virtio-win", "guests with Windows are not changed", "virt-customize does it"),
-    ("install", NEEDS_GUEST, "--firstboot-install installs packages at the guest's next boot"),
-    ("run", NEEDS_GUEST, "--firstboot runs a script at the guest's next boot"),
-    ("run-command", NEEDS_GUEST, AT_BOOT),
-    ("uninstall", NEEDS_GUEST, AT_BOOT),
-    ("update", NEEDS_GUEST, AT_BOOT),
+/// What virt-customize does and is refused here.
+struct Refusal {
+    name: &'static str,
+    has_value: bool,
+    why: &'static str,
+    instead: &'static str,
+}
+
+const fn refusal(name: &'static str, why: &'static str, instead: &'static str) -> Refusal {
+    Refusal { name, has_value: true, why, instead }
+}
+
+const REFUSED: &[Refusal] = &[
+    refusal("inject-blnsvr", WINDOWS, NEITHER),
+    refusal("inject-qemu-ga", NEEDS_GUEST, "--firstboot-install qemu-guest-agent installs it at the guest's next boot"),
+    refusal("inject-virtio-win", WINDOWS, NEITHER),
+    refusal("install", NEEDS_GUEST, "--firstboot-install installs packages at the guest's next boot"),
+    refusal("run", NEEDS_GUEST, "--firstboot runs a script at the guest's next boot"),
+    refusal("run-command", NEEDS_GUEST, AT_BOOT),
+    refusal("uninstall", NEEDS_GUEST, AT_BOOT),
+    Refusal { name: "update", has_value: false, why: NEEDS_GUEST, instead: AT_BOOT },
 ];
+
+impl Refusal {
+    fn error(&self) -> Error {
+        let message = format!("--{} cannot be done: {}", self.name, self.why);
+        Error::new(ErrorKind::Unsupported, message).hint(self.instead)
+    }
+}
 
 /// The operations of a command line, in order.
 #[derive(Debug, Clone, Default)]
 pub struct OperationArgs {
     given: Vec<(&'static str, OsString)>,
+    refused: Option<&'static str>,
 }
 
 impl OperationArgs {
     /// Loads what comes from the host. Lines of a file stand where the file does.
     pub fn load(&self) -> Result<Loaded> {
+        if let Some(refusal) = REFUSED.iter().find(|refusal| Some(refusal.name) == self.refused) {
+            return Err(refusal.error());
+        }
         let mut loaded = Loaded::default();
         for (name, value) in &self.given {
             if *name != "commands-from-file" {
@@ -111,8 +137,13 @@ impl clap::Args for OperationArgs {
             argument.value_parser(ValueParser::os_string()).help_heading("Operations, done in order")
         };
         let done = SPECS.iter().map(|spec| any(spec.name).value_name(spec.value).help(spec.help));
-        // One that takes no value, --update, must not swallow the image either.
-        let refused = REFUSED.iter().map(|(name, ..)| any(name).hide(true).num_args(0..=1));
+        let refused = REFUSED.iter().map(|refusal| {
+            let argument = Arg::new(refusal.name).long(refusal.name).hide(true);
+            match refusal.has_value {
+                true => argument.action(ArgAction::Append).allow_hyphen_values(true),
+                false => argument.action(ArgAction::SetTrue),
+            }
+        });
         command.args(done).args(refused)
     }
 
@@ -123,18 +154,15 @@ impl clap::Args for OperationArgs {
 
 impl FromArgMatches for OperationArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_given = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
         let mut given = Vec::new();
-        let names = SPECS.iter().map(|spec| spec.name).chain(REFUSED.iter().map(|(name, ..)| *name));
-        for name in names.filter(|name| matches.value_source(name).is_some()) {
-            if let Some((_, why, instead)) = REFUSED.iter().find(|(refused, ..)| *refused == name) {
-                let message = format!("--{name} cannot be done: {why}; {instead}\n");
-                return Err(clap::Error::raw(clap::error::ErrorKind::UnknownArgument, message));
-            }
+        for name in SPECS.iter().map(|spec| spec.name).filter(|name| is_given(name)) {
             let values = matches.get_many::<OsString>(name).into_iter().flatten().cloned();
             given.extend(matches.indices_of(name).into_iter().flatten().zip(values.map(|value| (name, value))));
         }
         given.sort_by_key(|(index, _)| *index);
-        Ok(Self { given: given.into_iter().map(|(_, operation)| operation).collect() })
+        let refused = REFUSED.iter().map(|refusal| refusal.name).find(|name| is_given(name));
+        Ok(Self { given: given.into_iter().map(|(_, operation)| operation).collect(), refused })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -190,12 +218,11 @@ impl Line {
     /// Its operation, by the name that the option has.
     fn name(&self) -> Result<&'static str> {
         let usage = |message: String| Error::new(ErrorKind::Usage, message);
-        let shown = self.name.escape_ascii();
-        if let Some((name, why, instead)) = REFUSED.iter().find(|(name, ..)| name.as_bytes() == self.name) {
-            return Err(usage(format!("{name} cannot be done: {why}")).hint(*instead));
+        if let Some(refusal) = REFUSED.iter().find(|refusal| refusal.name.as_bytes() == self.name) {
+            return Err(refusal.error());
         }
         match SPECS.iter().find(|spec| spec.name.as_bytes() == self.name) {
-            None => Err(usage(format!("no operation {shown:?}", shown = shown.to_string()))),
+            None => Err(usage(format!("no operation \"{}\"", self.name.escape_ascii()))),
             Some(Spec { name: "commands-from-file", .. }) => {
                 Err(usage("a file of operations cannot name another".into()))
             }
@@ -209,16 +236,16 @@ impl Line {
 mod tests {
     use super::*;
 
-    fn parse(args: &[&str]) -> Result<Vec<(&'static str, OsString)>, clap::Error> {
+    fn parse(args: &[&str]) -> Result<OperationArgs, clap::Error> {
         use clap::Args;
         let command = OperationArgs::augment_args(Command::new("test").arg(Arg::new("image")));
         let matches = command.try_get_matches_from([&["test"], args].concat())?;
-        Ok(OperationArgs::from_arg_matches(&matches)?.given)
+        OperationArgs::from_arg_matches(&matches)
     }
 
     #[test]
     fn options_keep_their_order() {
-        let given = parse(&["--touch", "/a", "img", "--mkdir=/b", "--touch", "-c", "--delete", "/a"]).unwrap();
+        let given = parse(&["--touch", "/a", "img", "--mkdir=/b", "--touch", "-c", "--delete", "/a"]).unwrap().given;
         let wanted = [("touch", "/a"), ("mkdir", "/b"), ("touch", "-c"), ("delete", "/a")];
         assert_eq!(given, wanted.map(|(name, value)| (name, value.into())));
     }
@@ -226,8 +253,10 @@ mod tests {
     #[test]
     fn what_needs_the_guest_is_refused_with_the_way_out() {
         for args in [&["img", "--install", "vim,nano"][..], &["--update", "img"], &["--run-command", "x"]] {
-            let error = parse(args).unwrap_err().to_string();
-            assert!(error.contains("programs of the guest are never run") && error.contains("--firstboot"), "{error}");
+            let error = parse(args).unwrap().load().err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.message().contains("programs of the guest are never run"), "{error}");
+            assert!(error.hint_text().unwrap().contains("--firstboot"), "{error}");
         }
     }
 
@@ -237,8 +266,10 @@ mod tests {
         let line = |number, name: &str, value: &str| Line { number, name: name.into(), value: value.into() };
         let wanted = [line(3, "touch", "/a"), line(4, "write", "/b:one twothree"), line(8, "link", "a:b")];
         assert_eq!(Line::all(text), wanted);
-        for bad in ["nothing /a", "touch", "commands-from-file x", "install vim"] {
-            assert_eq!(Line::all(bad.as_bytes())[0].name().unwrap_err().kind(), ErrorKind::Usage, "{bad}");
+        let kind = |text: &str| Line::all(text.as_bytes())[0].name().unwrap_err().kind();
+        for bad in ["nothing /a", "touch", "commands-from-file x"] {
+            assert_eq!(kind(bad), ErrorKind::Usage, "{bad}");
         }
+        assert_eq!(kind("install vim"), ErrorKind::Unsupported);
     }
 }

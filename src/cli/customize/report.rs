@@ -47,6 +47,9 @@ pub fn run_and_report(
     edited.notes.iter().for_each(|text| ui::note(text));
     let mut lines = vec![place.line(image)];
     operations.iter().for_each(|(done, changes)| lines.extend(as_text(done, changes, args.dry_run)));
+    if edited.changes.is_empty() {
+        lines.push("  nothing to change".to_owned());
+    }
     if !args.dry_run {
         lines.extend(
             passwords
@@ -79,12 +82,15 @@ fn as_json(done: &Done, changes: &[Change]) -> Value {
     })
 }
 
+/// Operations that changed nothing are left out: sysprep has dozens.
 fn as_text(done: &Done, changes: &[Change], dry_run: bool) -> Vec<String> {
-    let subject = ui::safe(done.subject.as_bytes());
-    let outcome = if changes.is_empty() { ": nothing to change" } else { "" };
-    let mut lines = vec![format!("  {} {subject}{outcome}", done.operation)];
+    if changes.is_empty() {
+        return Vec::new();
+    }
+    let name = format!("  {} {}", done.operation, ui::safe(done.subject.as_bytes()));
     let would = if dry_run { "would " } else { "" };
     let shown = if dry_run { changes.len() } else { SHOWN };
+    let mut lines = vec![name.trim_end().to_owned()];
     lines.extend(changes.iter().take(shown).map(|change| format!("    {would}{change}")));
     if changes.len() > shown {
         lines.push(format!("    and {} more changes (--json lists all)", changes.len() - shown));
