@@ -12,6 +12,7 @@ pub mod login_defs;
 pub mod method;
 mod name;
 pub mod passwd;
+pub mod remove;
 mod secret;
 pub mod shadow;
 pub mod subid;

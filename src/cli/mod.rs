@@ -10,6 +10,7 @@ mod chmod;
 mod chown;
 mod completion;
 mod container;
+mod customize;
 mod df;
 mod diff;
 mod du;
@@ -47,6 +48,7 @@ mod service;
 mod signal;
 mod size;
 mod stat;
+mod sysprep;
 mod table;
 mod target;
 mod time;
@@ -114,6 +116,8 @@ enum Command {
     Part(part::Args),
     Check(check::Args),
     Container(container::Args),
+    Customize(customize::Args),
+    Sysprep(sysprep::Args),
     Recover(recover::Args),
     Size(size::Args),
     CanResize(size::CanResizeArgs),
@@ -187,6 +191,8 @@ pub fn main() -> ExitCode {
         Command::Part(args) => part::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Container(args) => container::run(&args),
+        Command::Customize(args) => customize::run(&args),
+        Command::Sysprep(args) => sysprep::run(&args),
         Command::Recover(args) => recover::run(&args),
         Command::Size(args) => size::run(&args),
         Command::CanResize(args) => size::run_can_resize(&args),
@@ -255,6 +261,8 @@ impl Command {
             Self::Part(args) => args.json(),
             Self::Check(args) => args.json,
             Self::Container(args) => args.json(),
+            Self::Customize(args) => args.edit.json,
+            Self::Sysprep(args) => args.edit.json,
             Self::Recover(args) => args.json,
             Self::Size(args) => args.json,
             Self::CanResize(args) => args.json,

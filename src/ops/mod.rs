@@ -22,6 +22,7 @@ pub mod populate;
 mod program;
 pub mod resize;
 pub mod service;
+pub mod sysprep;
 pub mod volumes;
 
 pub use change::{Change, What};

@@ -4,6 +4,7 @@
 mod common;
 
 mod check;
+mod customize;
 mod edit;
 mod files;
 mod in_use;

@@ -48,11 +48,15 @@ pub struct Done {
 
 /// What an operation has to say.
 #[derive(Debug, Default)]
-struct Remarks(Vec<String>);
+pub(super) struct Remarks(Vec<String>);
 
 impl Remarks {
-    fn warn(&mut self, text: impl Into<String>) {
+    pub(super) fn warn(&mut self, text: impl Into<String>) {
         self.0.push(text.into());
+    }
+
+    pub(super) fn into_warnings(self) -> Vec<String> {
+        self.0
     }
 }
 
@@ -69,7 +73,7 @@ pub fn apply(editor: &mut Editor<'_>, operations: Vec<Operation>, settings: &Set
         let mut remarks = Remarks::default();
         apply_one(editor, operation, settings, &mut remarks).map_err(|error| error.during(name))?;
         let changes = editor.changes().len() - before;
-        done.push(Done { operation: name, subject, changes, warnings: remarks.0 });
+        done.push(Done { operation: name, subject, changes, warnings: remarks.into_warnings() });
     }
     Ok(done)
 }

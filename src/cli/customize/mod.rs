@@ -1,0 +1,94 @@
+//! `nomount customize`.
+
+mod load;
+mod operations;
+mod report;
+
+pub use load::Loaded;
+pub use operations::OperationArgs;
+pub use report::run_and_report;
+
+use super::edit::EditArgs;
+use super::target::{Target, now};
+use clap::ValueEnum;
+use nomount::account::crypt::Method;
+use nomount::ops::customize::{Settings, apply};
+use nomount::{Error, ErrorKind, Result};
+use std::ffi::OsString;
+
+/// Make a guest what it should be, without running it
+///
+/// Operations are those of virt-customize. They are done in the order of the command line, but passwords are set after
+/// all others; all of them are one commit, or nothing is changed. Nothing else is changed either: no random seed and no
+/// machine-id is written. Programs of the guest are never run: what needs them can be left to its next boot, with
+/// --firstboot, --firstboot-command and --firstboot-install.
+///
+/// Modes are octal, as 644, or symbolic. Owners are names of the guest, or numbers. What is copied in is root's, with
+/// mode 0644, or 0755 if it is executable on the host.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  nomount customize disk.qcow2 --hostname web1 --timezone Europe/Berlin --ssh-inject root --root-password file:pw \\
+      --firstboot-command 'apt-get -y install nginx'")]
+pub struct Args {
+    /// The image
+    #[arg(value_name = "IMAGE[@PARTITION]")]
+    image: OsString,
+    #[command(flatten)]
+    operations: OperationArgs,
+    #[command(flatten)]
+    settings: SettingArgs,
+    #[command(flatten)]
+    pub edit: EditArgs,
+}
+
+/// Options that are for all operations.
+#[derive(Debug, clap::Args)]
+pub struct SettingArgs {
+    /// How passwords are hashed, whatever the guest's own files say
+    #[arg(long, value_name = "METHOD", value_enum)]
+    password_crypto: Option<Crypto>,
+    /// There is no log file in the guest that could be left out
+    #[arg(long, hide = true)]
+    no_logfile: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Crypto {
+    Md5,
+    Sha256,
+    Sha512,
+    Yescrypt,
+}
+
+impl SettingArgs {
+    /// What they come to.
+    pub fn settings(&self) -> Result<Settings> {
+        let method = |crypto| match crypto {
+            Crypto::Md5 => Method::Md5,
+            Crypto::Sha256 => Method::Sha256,
+            Crypto::Sha512 => Method::Sha512,
+            Crypto::Yescrypt => Method::Yescrypt,
+        };
+        Ok(Settings { now: now()?, password_method: self.password_crypto.map(method) })
+    }
+}
+
+/// The image of a command that works on a whole guest.
+pub fn whole_image(image: &OsString) -> Result<Target> {
+    let target = Target::parse(image.clone());
+    match target.path {
+        Some(_) => Err(Error::new(ErrorKind::Usage, "the image is given with a path: the operations have their own")),
+        None => Ok(target),
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<u8> {
+    let target = whole_image(&args.image)?;
+    let Loaded { operations, passwords } = args.operations.load()?;
+    if operations.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "no operation is given").hint("see nomount customize --help"));
+    }
+    let settings = args.settings.settings()?;
+    run_and_report(&args.edit, &target, &passwords, |editor| apply(editor, operations, &settings))
+}
