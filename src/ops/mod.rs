@@ -15,6 +15,7 @@ pub mod mkfs;
 pub mod part;
 pub mod populate;
 mod program;
+mod progress;
 pub mod resize;
 
 pub use change::{Change, What};
@@ -22,3 +23,4 @@ pub use editor::Editor;
 pub use extract::Extracted;
 pub use guest_names::Owner;
 pub use id_map::{IdMap, IdRange};
+pub use progress::{Progress, Silent};
