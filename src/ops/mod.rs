@@ -2,7 +2,9 @@
 //! disks and what they hold.
 
 mod change;
+mod compression;
 pub mod container;
+pub mod copy;
 pub mod edit;
 mod editor;
 mod extract;
@@ -19,6 +21,7 @@ mod progress;
 pub mod resize;
 
 pub use change::{Change, What};
+pub use compression::{Compression, Compressor, decompressed};
 pub use editor::Editor;
 pub use extract::Extracted;
 pub use guest_names::Owner;
