@@ -136,16 +136,36 @@ impl Place {
     }
 }
 
+/// What an operation has to tell besides its changes.
+#[derive(Debug, Default)]
+pub struct More {
+    /// To be noticed.
+    pub notes: Vec<String>,
+    /// A line of the text.
+    pub line: Option<String>,
+    /// Members of the JSON document.
+    pub members: Vec<(&'static str, Value)>,
+}
+
 /// Opens the image, does `work`, commits, and prints what came of it.
 pub fn run(args: &EditArgs, target: &Target, work: impl FnOnce(&mut Editor<'_>) -> Result<()>) -> Result<u8> {
+    run_telling(args, target, |editor| work(editor).map(|()| More::default()))
+}
+
+/// The same for work that has more to tell.
+pub fn run_telling(args: &EditArgs, target: &Target, work: impl FnOnce(&mut Editor<'_>) -> Result<More>) -> Result<u8> {
     let prepared = args.prepare(target)?;
     let mut session = prepared.open()?;
     let place = Place::of(&session);
-    let edited = edit(session.tree(), work).map_err(|error| prepared.named(error).in_volume(&place.volume))?;
+    let mut more = More::default();
+    let work = |editor: &mut Editor<'_>| work(editor).map(|told| more = told);
+    let mut edited = edit(session.tree(), work).map_err(|error| prepared.named(error).in_volume(&place.volume))?;
+    edited.notes.append(&mut more.notes);
     let commit = prepared.commit(session)?;
     let image = args.result(target);
     if args.json {
         let mut document = document(image, Some(&place), args.dry_run, Some(&commit));
+        more.members.into_iter().for_each(|(name, value)| document[name] = value);
         for (name, value) in
             [("changes", json!(edited.changes)), ("warnings", json!(edited.warnings)), ("notes", json!(edited.notes))]
         {
@@ -155,12 +175,19 @@ pub fn run(args: &EditArgs, target: &Target, work: impl FnOnce(&mut Editor<'_>) 
     } else {
         edited.warnings.iter().for_each(|text| ui::warning(text));
         edited.notes.iter().for_each(|text| ui::note(text));
-        ui::lines(text(args, image, &place, &edited, &commit)).map_err(ui::output_failed)?;
+        ui::lines(text(args, image, &place, &edited, more.line, &commit)).map_err(ui::output_failed)?;
     }
     Ok(args.exit_code(!edited.changes.is_empty()))
 }
 
-fn text(args: &EditArgs, image: &Path, place: &Place, edited: &Edited, commit: &Commit) -> Vec<String> {
+fn text(
+    args: &EditArgs,
+    image: &Path,
+    place: &Place,
+    edited: &Edited,
+    line: Option<String>,
+    commit: &Commit,
+) -> Vec<String> {
     let mut lines = vec![place.line(image)];
     let would = if args.dry_run { "would " } else { "" };
     let shown = if args.dry_run { edited.changes.len() } else { SHOWN };
@@ -170,6 +197,7 @@ fn text(args: &EditArgs, image: &Path, place: &Place, edited: &Edited, commit: &
         all if all > shown => lines.push(format!("  and {} more changes (--json lists all)", all - shown)),
         _ => {}
     }
+    lines.extend(line);
     lines.extend(outcome(Some(commit), args.dry_run));
     lines
 }

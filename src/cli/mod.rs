@@ -10,6 +10,10 @@ mod chmod;
 mod chown;
 mod completion;
 mod container;
+mod copy_args;
+mod copy_in;
+mod copy_out;
+mod cp;
 mod customize;
 mod df;
 mod diff;
@@ -22,6 +26,7 @@ mod find;
 mod groupadd;
 mod help;
 mod host_file;
+mod host_output;
 mod info;
 mod inject;
 mod inspect;
@@ -50,11 +55,14 @@ mod size;
 mod stat;
 mod sysprep;
 mod table;
+mod tar_in;
+mod tar_out;
 mod target;
 mod time;
 mod touch;
 mod truncate;
 mod ui;
+mod upload;
 mod useradd;
 mod write;
 
@@ -103,6 +111,14 @@ enum Command {
     #[command(mut_arg("format", without_short), mut_arg("dry_run", without_short))]
     Ln(ln::Args),
     Mknod(mknod::Args),
+    #[command(mut_arg("format", without_short))]
+    Cp(cp::Args),
+    CopyIn(copy_in::Args),
+    CopyOut(copy_out::Args),
+    TarIn(tar_in::Args),
+    TarOut(tar_out::Args),
+    Upload(upload::UploadArgs),
+    Download(upload::DownloadArgs),
     #[command(mut_arg("format", without_short))]
     Readlink(readlink::Args),
     Getfattr(fattr::GetArgs),
@@ -180,6 +196,13 @@ pub fn main() -> ExitCode {
         Command::Mv(args) => mv::run(&args),
         Command::Ln(args) => ln::run(&args),
         Command::Mknod(args) => mknod::run(&args),
+        Command::CopyIn(args) => copy_in::run(&args),
+        Command::CopyOut(args) => copy_out::run(&args),
+        Command::Cp(args) => cp::run(&args),
+        Command::TarIn(args) => tar_in::run(&args),
+        Command::TarOut(args) => tar_out::run(&args),
+        Command::Upload(args) => upload::run_upload(&args),
+        Command::Download(args) => upload::run_download(&args),
         Command::Readlink(args) => readlink::run(&args),
         Command::Getfattr(args) => fattr::run_get(&args),
         Command::Setfattr(args) => fattr::run_set(&args),
@@ -250,6 +273,13 @@ impl Command {
             Self::Mv(args) => args.edit.json,
             Self::Ln(args) => args.edit.json,
             Self::Mknod(args) => args.edit.json,
+            Self::CopyIn(args) => args.edit.json,
+            Self::CopyOut(args) => args.json,
+            Self::Cp(args) => args.edit.json,
+            Self::TarIn(args) => args.edit.json,
+            Self::TarOut(args) => args.json,
+            Self::Upload(args) => args.edit.json,
+            Self::Download(args) => args.json,
             Self::Readlink(args) => args.json,
             Self::Getfattr(args) => args.json,
             Self::Setfattr(args) => args.edit.json,

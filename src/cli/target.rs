@@ -75,8 +75,13 @@ impl ImageArgs {
 
     /// Opens an image for reading, and tells what was noticed.
     pub fn open(&self, target: &Target) -> Result<Session> {
+        self.open_with(target, self.image_options())
+    }
+
+    /// The same with other options of the image.
+    pub fn open_with(&self, target: &Target, image: ImageOptions) -> Result<Session> {
         let partition = self.choice(target)?;
-        let options = SessionOptions { image: self.image_options(), partition, ..Default::default() };
+        let options = SessionOptions { image, partition, ..Default::default() };
         let session = Session::open(&target.image, options)?;
         session.notes().iter().for_each(|text| ui::note(text));
         Ok(session)

@@ -1,5 +1,7 @@
 //! A tree whose changes are written down as they are made, and forgotten when they are taken back.
 
+mod bulk;
+
 use super::change::{Change, What};
 use crate::error::Result;
 use crate::tree::{FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Time, append, make_dirs, replace};

@@ -4,7 +4,9 @@
 pub mod account;
 pub mod apply;
 mod change;
+mod compression;
 pub mod container;
+pub mod copy;
 pub mod customize;
 pub mod edit;
 mod editor;
@@ -20,13 +22,16 @@ pub mod mkfs;
 pub mod part;
 pub mod populate;
 mod program;
+mod progress;
 pub mod resize;
 pub mod service;
 pub mod sysprep;
 pub mod volumes;
 
 pub use change::{Change, What};
+pub use compression::{Compression, Compressor, decompressed};
 pub use editor::Editor;
 pub use extract::Extracted;
 pub use guest_names::Owner;
 pub use id_map::{IdMap, IdRange};
+pub use progress::{Progress, Silent};

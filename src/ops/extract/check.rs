@@ -18,19 +18,19 @@ pub(super) fn name(dir: &GuestPath, name: &[u8]) -> Result<()> {
 
 /// What a filesystem has room for. Two files that claim the same blocks would fill the host's disk with copies.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(in crate::ops) struct Budget {
     room: u64,
     names: u64,
     bytes: u64,
 }
 
 impl Budget {
-    pub(super) fn new(room: u64) -> Self {
+    pub(in crate::ops) fn new(room: u64) -> Self {
         Self { room, names: 0, bytes: 0 }
     }
 
     /// Counts a name.
-    pub(super) fn name(&mut self, path: &GuestPath) -> Result<()> {
+    pub(in crate::ops) fn name(&mut self, path: &GuestPath) -> Result<()> {
         self.names += 1;
         if self.names > self.room / MIN_ENTRY {
             return Err(self.exceeded("names", path));
@@ -39,7 +39,7 @@ impl Budget {
     }
 
     /// Counts contents of a file.
-    pub(super) fn bytes(&mut self, bytes: u64, path: &GuestPath) -> Result<()> {
+    pub(in crate::ops) fn bytes(&mut self, bytes: u64, path: &GuestPath) -> Result<()> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > self.room {
             return Err(self.exceeded("bytes of contents", path));

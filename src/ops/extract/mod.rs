@@ -5,7 +5,7 @@
 //! make it go on for ever either: a directory is entered once, and there are no more names and bytes than the
 //! filesystem has room for.
 
-mod check;
+pub(in crate::ops) mod check;
 mod finish;
 mod make;
 #[cfg(test)]

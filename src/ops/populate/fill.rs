@@ -1,6 +1,6 @@
 //! Making the entries of a source.
 
-use super::{Contents, Item, Meta, Node, Source};
+use super::{Contents, Item, Meta, Node, Source, clean, split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tree::Time;
 use nomount_block::WriteAt;
@@ -64,23 +64,6 @@ pub fn populate<D: WriteAt>(fs: &mut Filesystem<D>, source: &mut dyn Source, how
     filler.fs.commit()?;
     filler.done.notes.extend(notes);
     Ok(filler.done)
-}
-
-/// A path without what means nothing; empty for the root. One that leaves the tree is refused.
-fn clean(path: &[u8]) -> Result<Vec<u8>> {
-    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
-    if parts.contains(&&b".."[..]) {
-        let message = format!("path {} leaves the tree", path.escape_ascii());
-        return Err(Error::new(ErrorKind::Refused, message));
-    }
-    Ok(parts.join(&b'/'))
-}
-
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(at) => (&path[..at], &path[at + 1..]),
-        None => (b"", path),
-    }
 }
 
 impl<D: WriteAt> Filler<'_, D> {

@@ -1,4 +1,4 @@
-//! A directory of the host.
+//! A directory of the host, or one file.
 
 use super::{Contents, Item, Meta, Node, Source, unreadable};
 use crate::error::{Error, ErrorKind, Result};
@@ -6,8 +6,9 @@ use crate::tree::Time;
 use rustix::fs::{SeekFrom, lgetxattr, llistxattr, seek};
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
+use std::ops::Range;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,10 @@ const NAMESPACES: &[&[u8]] = &[b"user.", b"trusted.", b"security.", b"system.pos
 #[derive(Debug)]
 pub struct HostTree {
     root: PathBuf,
+    /// Tell the directory itself, too.
+    top: bool,
+    links: bool,
+    xattrs: bool,
     /// Device and inode number of a file that must not be part of the tree: the image that is filled.
     image: Option<(u64, u64)>,
     /// First paths of files with several names.
@@ -35,7 +40,28 @@ impl HostTree {
     /// The tree below `root`. A tree that holds `image` is refused.
     pub fn new(root: impl Into<PathBuf>, image: Option<&Path>) -> Self {
         let image = image.and_then(|path| path.metadata().ok()).map(|meta| (meta.dev(), meta.ino()));
-        Self { root: root.into(), image, linked: HashMap::new(), scratch: vec![0; MAX_XATTR] }
+        let (linked, scratch) = (HashMap::new(), vec![0; MAX_XATTR]);
+        Self { root: root.into(), top: false, links: true, xattrs: true, image, linked, scratch }
+    }
+
+    /// What is at `root`, whatever it is: the first entry has an empty path.
+    pub fn with_top(root: impl Into<PathBuf>, image: Option<&Path>) -> Self {
+        Self { top: true, ..Self::new(root, image) }
+    }
+
+    /// Whether to tell further names of a file as such; otherwise each is a file.
+    pub fn links(self, links: bool) -> Self {
+        Self { links, ..self }
+    }
+
+    /// Whether to read extended attributes.
+    pub fn xattrs(self, xattrs: bool) -> Self {
+        Self { xattrs, ..self }
+    }
+
+    fn host(&self, path: &[u8]) -> PathBuf {
+        // Joined with nothing, it would end with a slash, which follows links.
+        if path.is_empty() { self.root.clone() } else { self.root.join(OsStr::from_bytes(path)) }
     }
 
     fn entry(
@@ -44,27 +70,30 @@ impl HostTree {
         notes: &mut Vec<String>,
         visit: &mut dyn FnMut(Item<'_>) -> Result<()>,
     ) -> Result<bool> {
-        let host = self.root.join(OsString::from_vec(path.to_vec()));
-        let found = std::fs::symlink_metadata(&host).map_err(|e| unreadable(path, e))?;
+        let host = self.host(path);
+        let found = std::fs::symlink_metadata(&host).map_err(|e| unreadable(&host, e))?;
         let id = (found.dev(), found.ino());
         if self.image == Some(id) {
-            return Err(Error::new(ErrorKind::Refused, "the image lies in the directory that it is filled from"));
+            return Err(Error::new(ErrorKind::Refused, "the image lies in what it is filled from"));
         }
         let is_dir = found.is_dir();
-        if !is_dir && found.nlink() > 1 {
+        if self.links && !is_dir && found.nlink() > 1 {
             if let Some(first) = self.linked.get(&id) {
                 visit(Item { path, node: Node::HardLink(first), meta: Meta::default() })?;
                 return Ok(false);
             }
             self.linked.insert(id, path.to_vec());
         }
-        let meta = meta(&host, path, &found, &mut self.scratch, notes)?;
+        let mut meta = meta(&found);
+        if self.xattrs {
+            meta.xattrs = xattrs(&host, path, &mut self.scratch, notes)?;
+        }
         let kind = found.file_type();
         let (major, minor) = (rustix::fs::major(found.rdev()), rustix::fs::minor(found.rdev()));
         let node = if is_dir {
             Node::Dir
         } else if kind.is_symlink() {
-            let target = std::fs::read_link(&host).map_err(|e| unreadable(path, e))?;
+            let target = std::fs::read_link(&host).map_err(|e| unreadable(&host, e))?;
             visit(Item { path, node: Node::Symlink(target.as_os_str().as_bytes()), meta })?;
             return Ok(false);
         } else if kind.is_char_device() {
@@ -76,7 +105,7 @@ impl HostTree {
         } else if kind.is_socket() {
             Node::Socket
         } else {
-            let mut contents = HostContents::open(&host, path, &found)?;
+            let mut contents = HostContents::open(&host, &found)?;
             let len = contents.len;
             visit(Item { path, node: Node::File(len, &mut contents), meta })?;
             return Ok(false);
@@ -87,12 +116,12 @@ impl HostTree {
 
     /// Names in a directory, the last one first.
     fn names(&self, path: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let host = self.root.join(OsString::from_vec(path.to_vec()));
-        let list = std::fs::read_dir(&host).map_err(|e| unreadable(path, e))?;
+        let host = self.host(path);
+        let list = std::fs::read_dir(&host).map_err(|e| unreadable(&host, e))?;
         let mut names: Vec<Vec<u8>> = list
             .map(|entry| entry.map(|entry| entry.file_name().into_vec()))
             .collect::<Result<_, _>>()
-            .map_err(|e| unreadable(path, e))?;
+            .map_err(|e| unreadable(&host, e))?;
         names.sort_unstable_by(|a, b| b.cmp(a));
         Ok(names)
     }
@@ -100,6 +129,9 @@ impl HostTree {
 
 impl Source for HostTree {
     fn each(&mut self, notes: &mut Vec<String>, visit: &mut dyn FnMut(Item<'_>) -> Result<()>) -> Result<()> {
+        if self.top && !self.entry(b"", notes, visit)? {
+            return Ok(());
+        }
         let mut open = vec![(Vec::new(), self.names(b"")?)];
         while let Some((dir, names)) = open.last_mut() {
             let Some(name) = names.pop() else {
@@ -120,21 +152,21 @@ impl Source for HostTree {
     }
 }
 
-fn meta(host: &Path, path: &[u8], found: &Metadata, scratch: &mut [u8], notes: &mut Vec<String>) -> Result<Meta> {
-    Ok(Meta {
+fn meta(found: &Metadata) -> Meta {
+    Meta {
         mode: (found.mode() & 0o7777) as u16,
         uid: found.uid(),
         gid: found.gid(),
         mtime: Time { sec: found.mtime(), nsec: found.mtime_nsec() as u32 },
-        xattrs: xattrs(host, path, scratch, notes)?,
-    })
+        xattrs: Vec::new(),
+    }
 }
 
 fn xattrs(host: &Path, path: &[u8], scratch: &mut [u8], notes: &mut Vec<String>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let len = match llistxattr(host, &mut *scratch) {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
         Ok(len) => len,
-        Err(e) => return Err(unreadable(path, e)),
+        Err(e) => return Err(unreadable(host, e)),
     };
     let names = scratch[..len].to_vec();
     let mut list = Vec::new();
@@ -143,7 +175,7 @@ fn xattrs(host: &Path, path: &[u8], scratch: &mut [u8], notes: &mut Vec<String>)
             notes.push(format!("/{}: attribute {} is left out", path.escape_ascii(), name.escape_ascii()));
             continue;
         }
-        let len = lgetxattr(host, name, &mut *scratch).map_err(|e| unreadable(path, e))?;
+        let len = lgetxattr(host, name, &mut *scratch).map_err(|e| unreadable(host, e))?;
         list.push((name.to_vec(), scratch[..len].to_vec()));
     }
     list.sort();
@@ -154,7 +186,7 @@ fn xattrs(host: &Path, path: &[u8], scratch: &mut [u8], notes: &mut Vec<String>)
 #[derive(Debug)]
 struct HostContents {
     file: File,
-    path: Vec<u8>,
+    path: PathBuf,
     len: u64,
     at: u64,
     /// Where the stretch of data that is being read ends.
@@ -162,14 +194,14 @@ struct HostContents {
 }
 
 impl HostContents {
-    fn open(host: &Path, path: &[u8], found: &Metadata) -> Result<Self> {
+    fn open(host: &Path, found: &Metadata) -> Result<Self> {
         // A pipe that took the file's place would wait for its other end.
         let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(host).map_err(|e| unreadable(path, e))?;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(host).map_err(|e| unreadable(host, e))?;
         // A file with a block for each of its bytes has no holes to look for.
         let full = found.blocks() * 512 >= found.len();
         let data_end = if full { found.len() } else { 0 };
-        Ok(Self { file, path: path.to_vec(), len: found.len(), at: 0, data_end })
+        Ok(Self { file, path: host.to_owned(), len: found.len(), at: 0, data_end })
     }
 }
 
@@ -189,11 +221,15 @@ impl Contents for HostContents {
         let want = ((self.data_end.max(self.at + 1) - self.at) as usize).min(buf.len());
         let got = self.file.read_at(&mut buf[..want], self.at).map_err(|e| unreadable(&self.path, e))?;
         if got == 0 {
-            let message = format!("{} became shorter while it was read", self.path.escape_ascii());
+            let message = format!("{} became shorter while it was read", self.path.display());
             return Err(Error::new(ErrorKind::Io, message));
         }
         let start = self.at;
         self.at += got as u64;
         Ok(Some((start, got)))
+    }
+
+    fn stretches(&self) -> Option<&[Range<u64>]> {
+        None
     }
 }

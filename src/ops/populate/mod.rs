@@ -3,17 +3,26 @@
 //! A [`Source`] tells entry after entry in terms of neither; [`populate`] makes them. Files pass through a buffer of
 //! fixed size, so memory does not depend on how large they are, and holes stay holes.
 
+mod acl;
+mod exclude;
 mod fill;
+mod guard;
+mod guest;
 mod host;
 mod sparse;
 mod stream;
 
+pub use exclude::Exclude;
 pub use fill::{Fill, Filled, populate};
+pub use guest::{GuestData, GuestTree, GuestWalk, Met};
 pub use host::HostTree;
 pub use stream::TarStream;
 
-use crate::error::Result;
-use crate::tree::Time;
+use crate::error::{Error, ErrorKind, Result};
+use crate::tree::{Time, Xattr};
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// What an entry is.
 #[derive(Debug)]
@@ -48,7 +57,7 @@ pub struct Meta {
     /// Last change of the contents.
     pub mtime: Time,
     /// Full names and values of extended attributes; ACLs in the form in which programs give them to a kernel.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Vec<Xattr>,
 }
 
 /// An entry.
@@ -67,6 +76,9 @@ pub trait Contents: std::fmt::Debug {
     /// The next stretch that is no hole: where in the file it begins and how many bytes of it are in `buf` now. None
     /// after the last one. What is left out reads as zero.
     fn next_data(&mut self, buf: &mut [u8]) -> Result<Option<(u64, usize)>>;
+
+    /// Where all of the data is, ascending, if that is known before it is read.
+    fn stretches(&self) -> Option<&[Range<u64>]>;
 }
 
 /// Where a tree comes from.
@@ -76,8 +88,27 @@ pub trait Source {
     fn each(&mut self, notes: &mut Vec<String>, visit: &mut dyn FnMut(Item<'_>) -> Result<()>) -> Result<()>;
 }
 
+/// A path without what means nothing; empty for the root. One that leaves the tree is refused.
+pub(in crate::ops) fn clean(path: &[u8]) -> Result<Vec<u8>> {
+    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    if parts.contains(&&b".."[..]) {
+        let message = format!("path {} leaves the tree", path.escape_ascii());
+        return Err(Error::new(ErrorKind::Refused, message));
+    }
+    Ok(parts.join(&b'/'))
+}
+
+/// The directory of a clean path, empty for the root, and the name in it.
+pub(in crate::ops) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b"", path),
+    }
+}
+
 /// The error for something of the host that cannot be read.
-fn unreadable(path: &[u8], error: impl Into<std::io::Error>) -> crate::Error {
-    let message = format!("cannot read {}", path.escape_ascii());
-    crate::Error::new(crate::ErrorKind::Io, message).caused_by(error.into())
+fn unreadable(path: &Path, error: impl Into<std::io::Error>) -> Error {
+    let error = error.into();
+    let kind = if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Io };
+    Error::new(kind, format!("cannot read {}", path.as_os_str().as_bytes().escape_ascii())).caused_by(error)
 }

@@ -4,6 +4,7 @@
 use super::Contents;
 use crate::error::{Error, ErrorKind, Result};
 use std::io::Read;
+use std::ops::Range;
 
 /// The most stretches of data that one file may have.
 const MAX_PIECES: usize = 1 << 20;
@@ -121,6 +122,10 @@ impl Contents for Mapped<'_> {
         self.now = (offset + len as u64, left - len as u64);
         Ok(Some((offset, len)))
     }
+
+    fn stretches(&self) -> Option<&[Range<u64>]> {
+        None
+    }
 }
 
 /// The bytes of a file in order. With `holes`, long zeroes are left out: the reader below has filled holes with them.
@@ -157,6 +162,10 @@ impl Contents for Plain<'_> {
             }
         }
         Ok(None)
+    }
+
+    fn stretches(&self) -> Option<&[Range<u64>]> {
+        None
     }
 }
 

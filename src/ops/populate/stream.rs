@@ -1,11 +1,15 @@
 //! A tar stream: ustar, GNU and PAX, with their long names, extended attributes and sparse files.
 
+use super::guard::Guard;
 use super::sparse::{Mapped, Plain, SparseMap};
-use super::{Item, Meta, Node, Source};
+use super::{Item, Meta, Node, Source, acl};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tree::Time;
+use crate::tree::{Time, Xattr};
 use std::io::Read;
 use tar::{Archive, EntryType};
+
+/// Bytes that are read after the end of the archive: records of GNU tar have 10 KiB, of tapes up to 1 MiB.
+const MAX_REST: u64 = 2 << 20;
 
 /// A tar stream. It is read once, from start to end.
 pub struct TarStream<R> {
@@ -36,7 +40,7 @@ struct Extras {
     uid: Option<u32>,
     gid: Option<u32>,
     name: Option<Vec<u8>>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    xattrs: Vec<Xattr>,
     /// Real size of a sparse file.
     size: Option<u64>,
     /// Version 1.0: the map stands before the data.
@@ -67,11 +71,47 @@ fn time(value: &[u8]) -> Result<Time> {
     Ok(Time { sec, nsec })
 }
 
+/// The name of an attribute in a key, where `=` and `%` are escaped.
+fn unescaped(name: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((first, more)) = rest.split_first() {
+        let (byte, used) = match rest.get(..3) {
+            Some(b"%3D") => (b'=', 2),
+            Some(b"%25") => (b'%', 2),
+            _ => (*first, 0),
+        };
+        plain.push(byte);
+        rest = &more[used..];
+    }
+    plain
+}
+
 impl Extras {
+    /// An attribute in the form that says most: it wins.
+    fn xattr(&mut self, name: &[u8], value: &[u8]) {
+        self.xattrs.retain(|(other, _)| other != name);
+        self.xattrs.push((name.to_vec(), value.to_vec()));
+    }
+
+    fn xattr_unless_told(&mut self, name: &[u8], value: &[u8]) {
+        if !self.xattrs.iter().any(|(other, _)| other == name) {
+            self.xattrs.push((name.to_vec(), value.to_vec()));
+        }
+    }
+
+    fn list(&mut self, name: &[u8], key: &str, text: &[u8]) {
+        match acl::attribute(text) {
+            Ok(list) if list.is_empty() => {}
+            Ok(list) => self.xattr_unless_told(name, &list),
+            Err(why) => self.left_out.push(format!("{key} is left out: {why}")),
+        }
+    }
+
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         const XATTR: &[u8] = b"SCHILY.xattr.";
         if let Some(name) = key.strip_prefix(XATTR) {
-            self.xattrs.push((name.to_vec(), value.to_vec()));
+            self.xattr(&unescaped(name), value);
             return Ok(());
         }
         let text = String::from_utf8_lossy(key);
@@ -95,9 +135,13 @@ impl Extras {
                 self.sparse = true;
                 self.map.push(number(&text, value)?);
             }
-            "SCHILY.acl.access" | "SCHILY.acl.default" | "RHT.security.selinux" => {
-                self.left_out.push(text.into_owned())
+            "RHT.security.selinux" => {
+                // Programs give the label to a kernel with the NUL at its end, which this form is without.
+                let nul: &[u8] = if value.ends_with(b"\0") { b"" } else { b"\0" };
+                self.xattr_unless_told(b"security.selinux", &[value, nul].concat());
             }
+            "SCHILY.acl.access" => self.list(b"system.posix_acl_access", &text, value),
+            "SCHILY.acl.default" => self.list(b"system.posix_acl_default", &text, value),
             _ => {}
         }
         Ok(())
@@ -107,10 +151,13 @@ impl Extras {
 impl<R: Read> Source for TarStream<R> {
     fn each(&mut self, notes: &mut Vec<String>, visit: &mut dyn FnMut(Item<'_>) -> Result<()>) -> Result<()> {
         let Some(reader) = self.reader.take() else { return Ok(()) };
-        let mut archive = Archive::new(reader);
+        let mut archive = Archive::new(Guard::new(reader));
         for entry in archive.entries().map_err(broken)? {
             one(entry.map_err(broken)?, notes, visit)?;
         }
+        // What fills the last record, and what a compressed stream has to say of its own integrity.
+        let rest = &mut archive.into_inner().take(MAX_REST);
+        std::io::copy(rest, &mut std::io::sink()).map_err(broken)?;
         Ok(())
     }
 }
@@ -129,7 +176,7 @@ fn one<R: Read>(
     }
     let path = extras.name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
     let shown = path.escape_ascii().to_string();
-    notes.extend(extras.left_out.iter().map(|what| format!("{shown}: {what} is left out")));
+    notes.extend(extras.left_out.iter().map(|what| format!("{shown}: {what}")));
     let header = entry.header();
     let id = |value: std::io::Result<u64>, what: &str| {
         let value = value.map_err(broken)?;
@@ -202,5 +249,20 @@ mod tests {
         assert_eq!(time(b"-1.25").unwrap(), Time { sec: -2, nsec: 750_000_000 });
         assert_eq!(time(b"7.1234567899").unwrap(), Time { sec: 7, nsec: 123_456_789 });
         assert!(time(b"x").is_err() && time(b"1.x").is_err());
+    }
+
+    #[test]
+    fn attributes_come_in_several_forms() {
+        let mut extras = Extras::default();
+        extras.add(b"RHT.security.selinux", b"system_u:object_r:etc_t:s0").unwrap();
+        extras.add(b"SCHILY.acl.access", b"user::rw-,user:5:r--,group::r--,mask::r--,other::r--").unwrap();
+        extras.add(b"SCHILY.acl.default", b"user::rw-,user:bob:r--").unwrap();
+        extras.add(b"SCHILY.xattr.user.a%3Db%25", b"1").unwrap();
+        assert_eq!(extras.xattrs[0].1, b"system_u:object_r:etc_t:s0\0");
+        assert_eq!(extras.xattrs[1].0, b"system.posix_acl_access");
+        assert_eq!(extras.xattrs[2].0, b"user.a=b%");
+        assert!(extras.left_out[0].contains("bob"), "{:?}", extras.left_out);
+        extras.add(b"SCHILY.xattr.security.selinux", b"other").unwrap();
+        assert_eq!(extras.xattrs.iter().filter(|(name, _)| name == b"security.selinux").count(), 1);
     }
 }
