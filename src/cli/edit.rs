@@ -5,7 +5,8 @@ use super::target::{ImageArgs, Target, now};
 use super::{exit, password, ui};
 use nomount::image::ImageOptions;
 use nomount::ops::Editor;
-use nomount::ops::edit::{Edited, edit};
+use nomount::ops::edit::{Edited, edit_labelled};
+use nomount::ops::selinux::Labelling;
 use nomount::session::{Commit, Verify};
 use nomount::{Error, Result, Session, SessionOptions};
 use serde_json::{Value, json};
@@ -31,6 +32,9 @@ pub struct EditArgs {
     /// Do not wait for the disk: faster, for images that are thrown away when the machine stops
     #[arg(long)]
     no_sync: bool,
+    /// Whether new files get SELinux contexts: auto looks them up in the guest's own policy
+    #[arg(long, value_name = "auto|none", default_value = "auto", value_parser = parse_labelling)]
+    pub selinux: Labelling,
     /// Number to derive new inode generations from; with SOURCE_DATE_EPOCH the same edit gives the same bytes
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
@@ -46,6 +50,14 @@ pub fn parse_verify(text: &str) -> Result<Verify, String> {
         "always" => Ok(Verify::Always),
         "never" => Ok(Verify::Never),
         _ => Err("auto, always or never is needed".to_owned()),
+    }
+}
+
+fn parse_labelling(text: &str) -> Result<Labelling, String> {
+    match text {
+        "auto" => Ok(Labelling::Auto),
+        "none" => Ok(Labelling::None),
+        _ => Err("auto or none is needed".to_owned()),
     }
 }
 
@@ -129,10 +141,21 @@ impl Place {
 
 /// Opens the image, does `work`, commits, and prints what came of it.
 pub fn run(args: &EditArgs, target: &Target, work: impl FnOnce(&mut Editor<'_>) -> Result<()>) -> Result<u8> {
+    run_listing(args, target, args.dry_run, work)
+}
+
+/// The same, and lists all changes, however many, or the first few.
+pub fn run_listing(
+    args: &EditArgs,
+    target: &Target,
+    all: bool,
+    work: impl FnOnce(&mut Editor<'_>) -> Result<()>,
+) -> Result<u8> {
     let prepared = args.prepare(target)?;
     let mut session = prepared.open()?;
     let place = Place::of(&session);
-    let edited = edit(session.tree(), work).map_err(|error| prepared.named(error).in_volume(&place.volume))?;
+    let edited = edit_labelled(session.tree(), args.selinux, work)
+        .map_err(|error| prepared.named(error).in_volume(&place.volume))?;
     let commit = prepared.commit(session)?;
     let image = args.result(target);
     if args.json {
@@ -146,15 +169,15 @@ pub fn run(args: &EditArgs, target: &Target, work: impl FnOnce(&mut Editor<'_>) 
     } else {
         edited.warnings.iter().for_each(|text| ui::warning(text));
         edited.notes.iter().for_each(|text| ui::note(text));
-        ui::lines(text(args, image, &place, &edited, &commit)).map_err(ui::output_failed)?;
+        ui::lines(text(args, image, &place, &edited, &commit, all)).map_err(ui::output_failed)?;
     }
     Ok(exit::DONE)
 }
 
-fn text(args: &EditArgs, image: &Path, place: &Place, edited: &Edited, commit: &Commit) -> Vec<String> {
+fn text(args: &EditArgs, image: &Path, place: &Place, edited: &Edited, commit: &Commit, all: bool) -> Vec<String> {
     let mut lines = vec![place.line(image)];
     let would = if args.dry_run { "would " } else { "" };
-    let shown = if args.dry_run { edited.changes.len() } else { SHOWN };
+    let shown = if all || args.dry_run { edited.changes.len() } else { SHOWN };
     lines.extend(edited.changes.iter().take(shown).map(|change| format!("  {would}{change}")));
     match edited.changes.len() {
         0 => lines.push("  nothing to change".to_owned()),

@@ -26,6 +26,7 @@ mod part_show;
 mod password;
 mod readlink;
 mod recover;
+mod relabel;
 mod resize;
 mod rm;
 mod size;
@@ -73,6 +74,7 @@ enum Command {
     Mknod(mknod::Args),
     #[command(mut_arg("format", without_short))]
     Readlink(readlink::Args),
+    Relabel(relabel::Args),
     Getfattr(fattr::GetArgs),
     #[command(mut_arg("dry_run", without_short))]
     Setfattr(fattr::SetArgs),
@@ -125,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Ln(args) => ln::run(&args),
         Command::Mknod(args) => mknod::run(&args),
         Command::Readlink(args) => readlink::run(&args),
+        Command::Relabel(args) => relabel::run(&args),
         Command::Getfattr(args) => fattr::run_get(&args),
         Command::Setfattr(args) => fattr::run_set(&args),
         Command::Mkfs(args) => mkfs::run(&args),
@@ -173,6 +176,7 @@ impl Command {
             Self::Ln(args) => args.edit.json,
             Self::Mknod(args) => args.edit.json,
             Self::Readlink(args) => args.json,
+            Self::Relabel(args) => args.edit.json,
             Self::Getfattr(args) => args.json,
             Self::Setfattr(args) => args.edit.json,
             Self::Mkfs(args) => args.json,

@@ -1,6 +1,7 @@
 //! A tree whose changes are written down as they are made, and forgotten when they are taken back.
 
 use super::change::{Change, What};
+use super::selinux;
 use crate::error::Result;
 use crate::tree::{FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Time, append, make_dirs, replace};
 
@@ -223,6 +224,14 @@ impl<'t> Editor<'t> {
                 None => What::RemovedXattr { name },
             },
         );
+        Ok(())
+    }
+
+    /// Sets the SELinux context, which ends with a NUL byte as the kernel keeps it.
+    pub(crate) fn set_context(&mut self, path: &GuestPath, context: &[u8]) -> Result<()> {
+        self.tree.set_xattr(path, selinux::XATTR, Some(context))?;
+        let context = context.strip_suffix(b"\0").unwrap_or(context).to_vec();
+        self.record(path, What::Labelled { context });
         Ok(())
     }
 

@@ -13,9 +13,11 @@ mod id_map;
 pub mod inject;
 pub mod mkfs;
 pub mod part;
+mod pattern;
 pub mod populate;
 mod program;
 pub mod resize;
+pub mod selinux;
 
 pub use change::{Change, What};
 pub use editor::Editor;

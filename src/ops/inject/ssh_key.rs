@@ -6,6 +6,7 @@ use super::{Notes, nova, selinux};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::editor::{Editor, Wanted};
 use crate::ops::guest_names::{self, User};
+use crate::ops::selinux::{Labelling, has_policy};
 use crate::tree::{FileKind, Follow, GuestPath, MAX_TEXT, Stat, find, read_all, resolve};
 
 /// What K2 writes before each key.
@@ -13,7 +14,7 @@ const NOVA_COMMENT: &[u8] = b"\n# The following ssh key was injected by Nova\n";
 
 /// Adds the keys in `text`.
 pub(super) fn inject(editor: &mut Editor<'_>, request: &InjectRequest, text: &[u8], notes: &mut Notes) -> Result<()> {
-    if request.nova_compat { inject_as_nova(editor, text) } else { inject_once(editor, &request.user, text, notes) }
+    if request.nova_compat { inject_as_nova(editor, text) } else { inject_once(editor, request, text, notes) }
 }
 
 /// K1 to K4 to the byte: always /root, always appended.
@@ -29,7 +30,8 @@ fn inject_as_nova(editor: &mut Editor<'_>, text: &[u8]) -> Result<()> {
 }
 
 /// Adds the keys that are not there yet, and makes sshd accept the file.
-fn inject_once(editor: &mut Editor<'_>, name: &[u8], text: &[u8], notes: &mut Notes) -> Result<()> {
+fn inject_once(editor: &mut Editor<'_>, request: &InjectRequest, text: &[u8], notes: &mut Notes) -> Result<()> {
+    let name = request.user.as_slice();
     let keys = KeyLines::parse(text)?;
     for (number, line) in keys.iter().enumerate() {
         if Entry::parse(line).is_none() {
@@ -59,6 +61,10 @@ fn inject_once(editor: &mut Editor<'_>, name: &[u8], text: &[u8], notes: &mut No
     let addition = missing_lines(&present, &keys, notes);
     let file = editor.append(&file, &addition, Wanted::all(0o600, owner))?;
     editor.set(&file, Wanted::all(0o600, owner))?;
+    // With a policy that can be read, all new files get their contexts in the end.
+    if request.labelling == Labelling::None || has_policy(editor.tree())? {
+        return Ok(());
+    }
     selinux::restore(editor, &home.join(".ssh"), notes)
 }
 
