@@ -14,6 +14,7 @@ tools=(
     sgdisk:gdisk sfdisk:fdisk
     mkfs.ntfs:ntfs-3g mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs blkid:util-linux mkswap:util-linux
     mkfs.fat:dosfstools fsck.fat:dosfstools mcopy:mtools faketime:faketime
+    matchpathcon:selinux-utils
     mmdebstrap:mmdebstrap fakeroot:fakeroot fakechroot:fakechroot newuidmap:uidmap arch-test:arch-test
     flock:util-linux gzip:gzip tar:tar groff:groff-base
     cc:gcc
@@ -30,6 +31,10 @@ if [ $# -gt 0 ]; then
 fi
 
 missing=()
+# A policy to look contexts up in; installing it does not turn SELinux on.
+if [ $# -eq 0 ] && [ ! -e /etc/selinux/default/contexts/files/file_contexts ]; then
+    missing+=(selinux-policy-default)
+fi
 for entry in "${tools[@]}"; do
     command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
 done

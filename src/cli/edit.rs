@@ -5,7 +5,8 @@ use super::target::{ImageArgs, Target, now};
 use super::{exit, password, ui};
 use nomount::image::ImageOptions;
 use nomount::ops::Editor;
-use nomount::ops::edit::{Edited, edit};
+use nomount::ops::edit::{Edited, edit_labelled};
+use nomount::ops::selinux::Labelling;
 use nomount::session::{Commit, Verify};
 use nomount::{Error, Result, Session, SessionOptions};
 use serde_json::{Value, json};
@@ -34,6 +35,9 @@ pub struct EditArgs {
     /// Do not wait for the disk: faster, for images that are thrown away when the machine stops
     #[arg(long)]
     no_sync: bool,
+    /// Whether new files get SELinux contexts: auto looks them up in the guest's own policy
+    #[arg(long, value_name = "auto|none", default_value = "auto", value_parser = parse_labelling)]
+    pub selinux: Labelling,
     /// Number to derive new inode generations from; with SOURCE_DATE_EPOCH the same edit gives the same bytes
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
@@ -49,6 +53,14 @@ pub fn parse_verify(text: &str) -> Result<Verify, String> {
         "always" => Ok(Verify::Always),
         "never" => Ok(Verify::Never),
         _ => Err("auto, always or never is needed".to_owned()),
+    }
+}
+
+fn parse_labelling(text: &str) -> Result<Labelling, String> {
+    match text {
+        "auto" => Ok(Labelling::Auto),
+        "none" => Ok(Labelling::None),
+        _ => Err("auto or none is needed".to_owned()),
     }
 }
 
@@ -145,11 +157,23 @@ pub struct More {
     pub line: Option<String>,
     /// Members of the JSON document.
     pub members: Vec<(&'static str, Value)>,
+    /// Whether the text lists all changes, however many.
+    pub list_all: bool,
 }
 
 /// Opens the image, does `work`, commits, and prints what came of it.
 pub fn run(args: &EditArgs, target: &Target, work: impl FnOnce(&mut Editor<'_>) -> Result<()>) -> Result<u8> {
     run_telling(args, target, |editor| work(editor).map(|()| More::default()))
+}
+
+/// The same, and lists all changes, however many, or the first few.
+pub fn run_listing(
+    args: &EditArgs,
+    target: &Target,
+    list_all: bool,
+    work: impl FnOnce(&mut Editor<'_>) -> Result<()>,
+) -> Result<u8> {
+    run_telling(args, target, |editor| work(editor).map(|()| More { list_all, ..More::default() }))
 }
 
 /// The same for work that has more to tell.
@@ -159,7 +183,8 @@ pub fn run_telling(args: &EditArgs, target: &Target, work: impl FnOnce(&mut Edit
     let place = Place::of(&session);
     let mut more = More::default();
     let work = |editor: &mut Editor<'_>| work(editor).map(|told| more = told);
-    let mut edited = edit(session.tree(), work).map_err(|error| prepared.named(error).in_volume(&place.volume))?;
+    let mut edited = edit_labelled(session.tree(), args.selinux, work)
+        .map_err(|error| prepared.named(error).in_volume(&place.volume))?;
     edited.notes.append(&mut more.notes);
     let commit = prepared.commit(session)?;
     let image = args.result(target);
@@ -175,29 +200,22 @@ pub fn run_telling(args: &EditArgs, target: &Target, work: impl FnOnce(&mut Edit
     } else {
         edited.warnings.iter().for_each(|text| ui::warning(text));
         edited.notes.iter().for_each(|text| ui::note(text));
-        ui::lines(text(args, image, &place, &edited, more.line, &commit)).map_err(ui::output_failed)?;
+        ui::lines(text(args, image, &place, &edited, more, &commit)).map_err(ui::output_failed)?;
     }
     Ok(args.exit_code(!edited.changes.is_empty()))
 }
 
-fn text(
-    args: &EditArgs,
-    image: &Path,
-    place: &Place,
-    edited: &Edited,
-    line: Option<String>,
-    commit: &Commit,
-) -> Vec<String> {
+fn text(args: &EditArgs, image: &Path, place: &Place, edited: &Edited, more: More, commit: &Commit) -> Vec<String> {
     let mut lines = vec![place.line(image)];
     let would = if args.dry_run { "would " } else { "" };
-    let shown = if args.dry_run { edited.changes.len() } else { SHOWN };
+    let shown = if more.list_all || args.dry_run { edited.changes.len() } else { SHOWN };
     lines.extend(edited.changes.iter().take(shown).map(|change| format!("  {would}{change}")));
     match edited.changes.len() {
         0 => lines.push("  nothing to change".to_owned()),
         all if all > shown => lines.push(format!("  and {} more changes (--json lists all)", all - shown)),
         _ => {}
     }
-    lines.extend(line);
+    lines.extend(more.line);
     lines.extend(outcome(Some(commit), args.dry_run));
     lines
 }

@@ -111,6 +111,7 @@ fn request(args: &Args, chosen: Option<Chosen>) -> Result<Prepared> {
         files,
         mandatory: args.mandatory.iter().copied().collect(),
         nova_compat: args.nova_compat,
+        labelling: args.edit.selinux,
         user: args.user.clone().into_bytes(),
         salt: password::random_bytes()?,
     };

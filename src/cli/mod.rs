@@ -47,6 +47,7 @@ mod part_show;
 mod password;
 mod readlink;
 mod recover;
+mod relabel;
 mod resize;
 mod rm;
 mod service;
@@ -121,6 +122,7 @@ enum Command {
     Download(upload::DownloadArgs),
     #[command(mut_arg("format", without_short))]
     Readlink(readlink::Args),
+    Relabel(relabel::Args),
     Getfattr(fattr::GetArgs),
     #[command(mut_arg("dry_run", without_short))]
     Setfattr(fattr::SetArgs),
@@ -204,6 +206,7 @@ pub fn main() -> ExitCode {
         Command::Upload(args) => upload::run_upload(&args),
         Command::Download(args) => upload::run_download(&args),
         Command::Readlink(args) => readlink::run(&args),
+        Command::Relabel(args) => relabel::run(&args),
         Command::Getfattr(args) => fattr::run_get(&args),
         Command::Setfattr(args) => fattr::run_set(&args),
         Command::Useradd(args) => useradd::run(&args),
@@ -281,6 +284,7 @@ impl Command {
             Self::Upload(args) => args.edit.json,
             Self::Download(args) => args.json,
             Self::Readlink(args) => args.json,
+            Self::Relabel(args) => args.edit.json,
             Self::Getfattr(args) => args.json,
             Self::Setfattr(args) => args.edit.json,
             Self::Useradd(args) => args.edit.json,

@@ -134,6 +134,12 @@ pub enum What {
         /// Length of the value.
         len: u64,
     },
+    /// An SELinux context that was given by the guest's own policy.
+    Labelled {
+        /// The context.
+        #[serde(serialize_with = "bytes_text")]
+        context: Vec<u8>,
+    },
     /// An extended attribute that is gone.
     RemovedXattr {
         /// Its full name.
@@ -192,6 +198,7 @@ impl fmt::Display for Change {
                 write!(f, "touch {path} (accessed {}, modified {})", text(atime), text(mtime))
             }
             What::SetXattr { name, len } => write!(f, "set attribute {} of {path} ({len} bytes)", name.escape_ascii()),
+            What::Labelled { context } => write!(f, "label {path} {}", context.escape_ascii()),
             What::RemovedXattr { name } => write!(f, "remove attribute {} of {path}", name.escape_ascii()),
         }
     }

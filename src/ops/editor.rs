@@ -3,6 +3,7 @@
 mod bulk;
 
 use super::change::{Change, What};
+use super::selinux;
 use crate::error::Result;
 use crate::tree::{FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Time, append, make_dirs, replace};
 
@@ -225,6 +226,14 @@ impl<'t> Editor<'t> {
                 None => What::RemovedXattr { name },
             },
         );
+        Ok(())
+    }
+
+    /// Sets the SELinux context, which ends with a NUL byte as the kernel keeps it.
+    pub(crate) fn set_context(&mut self, path: &GuestPath, context: &[u8]) -> Result<()> {
+        self.tree.set_xattr(path, selinux::XATTR, Some(context))?;
+        let context = context.strip_suffix(b"\0").unwrap_or(context).to_vec();
+        self.record(path, What::Labelled { context });
         Ok(())
     }
 

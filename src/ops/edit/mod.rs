@@ -9,6 +9,7 @@ mod make_node;
 mod mode;
 mod remove;
 mod rename;
+pub mod sed;
 mod set_xattr;
 mod touch;
 mod truncate;
@@ -29,7 +30,8 @@ pub use write::{append, file_path, write};
 
 use super::Change;
 use super::editor::Editor;
-use super::inject::{point_out_hidden, point_out_unlabelled};
+use super::inject::point_out_hidden;
+use super::selinux::{Labelling, label_touched};
 use crate::error::Result;
 use crate::tree::{FileKind, FileTree, GuestPath, find};
 use serde::Serialize;
@@ -45,15 +47,27 @@ pub struct Edited {
     pub notes: Vec<String>,
 }
 
-/// Does what `work` does to `tree`; when it fails, the tree is as it was.
+/// Does what `work` does to `tree`, and gives what it created its SELinux contexts; when it fails, the tree is as it
+/// was.
 pub fn edit(tree: &mut dyn FileTree, work: impl FnOnce(&mut Editor<'_>) -> Result<()>) -> Result<Edited> {
+    edit_labelled(tree, Labelling::Auto, work)
+}
+
+/// The same, with contexts or without.
+pub fn edit_labelled(
+    tree: &mut dyn FileTree,
+    labelling: Labelling,
+    work: impl FnOnce(&mut Editor<'_>) -> Result<()>,
+) -> Result<Edited> {
     let mut editor = Editor::new(tree);
     let start = editor.mark();
-    if let Err(error) = work(&mut editor) {
-        editor.rollback(start);
-        return Err(error);
-    }
-    let notes = point_out_unlabelled(editor.tree(), editor.changes()).into_iter().collect();
+    let notes = match work(&mut editor).and_then(|()| label_touched(&mut editor, labelling)) {
+        Ok(notes) => notes,
+        Err(error) => {
+            editor.rollback(start);
+            return Err(error);
+        }
+    };
     let warnings = point_out_hidden(editor.tree(), editor.changes());
     Ok(Edited { changes: editor.into_changes(), warnings, notes })
 }

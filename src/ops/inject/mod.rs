@@ -23,11 +23,11 @@ pub use report::{InjectReport, ItemReport, Outcome, not_opened};
 pub use request::{InjectFile, InjectRequest, Item};
 
 pub(super) use mounts::point_out_hidden;
-pub(super) use selinux::point_out_unlabelled;
 pub(super) use ssh_key::add_keys;
 
 use super::editor::Editor;
 use super::guest::{RootVerdict, looks_like_root};
+use super::selinux::label_touched;
 use crate::error::Result;
 use crate::tree::FileTree;
 
@@ -87,8 +87,16 @@ pub fn inject(tree: &mut dyn FileTree, request: &InjectRequest) -> Result<Inject
             }
         }
     }
-    if start.is_some() && !request.nova_compat {
-        report.notes.extend(point_out_unlabelled(editor.tree(), editor.changes()));
+    if !request.nova_compat
+        && let Some(start) = start
+    {
+        match label_touched(&mut editor, request.labelling) {
+            Ok(notes) => report.notes.extend(notes),
+            Err(error) => {
+                editor.rollback(start);
+                return Err(error);
+            }
+        }
     }
     report.warnings.extend(point_out_hidden(editor.tree(), editor.changes()));
     report.changes = editor.into_changes();

@@ -3,6 +3,7 @@
 use crate::account::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Owner;
+use crate::ops::selinux::Labelling;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -95,8 +96,11 @@ pub struct InjectRequest {
     /// Items whose failure is a failure of the whole.
     pub mandatory: BTreeSet<Item>,
     /// The very bytes and modes of Nova, always for root. Without it: directories 0755, no second copy of a key, the
-    /// home and the numbers of `user` from the guest, a hash of today, a restorecon that runs.
+    /// home and the numbers of `user` from the guest, a hash of today, SELinux contexts, or where the guest's policy
+    /// has none to offer a restorecon that runs.
     pub nova_compat: bool,
+    /// Whether new files get SELinux contexts. With `nova_compat` they never do: a restorecon at boot labels the keys.
+    pub labelling: Labelling,
     /// Whose keys and password; `root` unless told otherwise.
     pub user: Vec<u8>,
     /// Random bytes for the salt of the password, from the operating system.
@@ -128,6 +132,7 @@ impl Default for InjectRequest {
             files: Vec::new(),
             mandatory: BTreeSet::new(),
             nova_compat: false,
+            labelling: Labelling::Auto,
             user: b"root".to_vec(),
             salt: [0; 16],
         }

@@ -1,6 +1,7 @@
-//! Contexts of injected keys on SELinux guests: a restorecon in rc.local, run at every boot (K3 to K5).
+//! Contexts of injected keys on SELinux guests whose policy cannot be read, and with `nova_compat`: a restorecon in
+//! rc.local, run at every boot (K3 to K5).
 //!
-//! Files that we create have no label, and sshd may not read them before they are labelled. What runs rc.local differs:
+//! Such keys have no context, and sshd may not read them before they get one. What runs rc.local differs:
 //! on systemd it is rc-local.service, which a generator pulls in when the script is executable, and which names the
 //! script in its own text; other inits run /etc/rc.d/rc.local or /etc/rc.local.
 
@@ -8,7 +9,7 @@ use super::{Notes, rc_local};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::editor::{Editor, Wanted};
 use crate::ops::guest::{self, Init};
-use crate::ops::{Change, What};
+use crate::ops::selinux::is_enabled;
 use crate::tree::{FileKind, FileTree, Follow, GuestPath, MAX_TEXT, exists, find, read_all, resolve};
 
 /// Where systemd looks for units, the first that has one wins; /run is empty in an image.
@@ -65,39 +66,6 @@ pub(super) fn restore(editor: &mut Editor<'_>, dir: &GuestPath, notes: &mut Note
         notes.warn(format!("{init} {script}, which restores the SELinux contexts of the keys"));
     }
     Ok(())
-}
-
-/// Whether the guest has a policy and is not told to ignore it. /etc/selinux alone says nothing: Debian has it
-/// without SELinux.
-pub(super) fn is_enabled(tree: &dyn FileTree) -> Result<bool> {
-    let config = GuestPath::parse("/etc/selinux/config")?;
-    if find(tree, &config)?.is_none() {
-        return Ok(false);
-    }
-    let text = read_all(tree, &config, MAX_TEXT)?;
-    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let mode = lines.find_map(|line| line.strip_prefix(b"SELINUX="));
-    Ok(!mode.is_some_and(|mode| mode.trim_ascii().eq_ignore_ascii_case(b"disabled")))
-}
-
-/// Says which of the files created in an SELinux guest have no context that anything will give them. New files have
-/// none at all; a restorecon that [`restore`] left for the next boot is only for the keys.
-pub(in crate::ops) fn point_out_unlabelled(tree: &dyn FileTree, changes: &[Change]) -> Option<String> {
-    if !is_enabled(tree).unwrap_or(false) {
-        return None;
-    }
-    let is_created =
-        |what: &What| matches!(what, What::CreatedDir { .. } | What::CreatedFile { .. } | What::CreatedNode { .. });
-    let is_key = |path: &GuestPath| path.components().any(|name| name == b".ssh");
-    let paths: Vec<String> = changes
-        .iter()
-        .filter(|change| is_created(&change.what) && !is_key(&change.path))
-        .map(|change| change.path.to_string())
-        .collect();
-    (!paths.is_empty()).then(|| {
-        let paths = paths.join(", ");
-        format!("without an SELinux context until restorecon or a relabel (/.autorelabel) gives them one: {paths}")
-    })
 }
 
 /// The script that inits other than systemd run, and that systemd's units name unless built otherwise.

@@ -6,6 +6,7 @@ use super::{Notes, nova, selinux};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::editor::{Editor, Wanted};
 use crate::ops::guest_names::{self, User};
+use crate::ops::selinux::{Labelling, has_policy};
 use crate::tree::{FileKind, Follow, GuestPath, MAX_TEXT, Stat, find, read_all, resolve};
 
 /// What K2 writes before each key.
@@ -13,13 +14,16 @@ const NOVA_COMMENT: &[u8] = b"\n# The following ssh key was injected by Nova\n";
 
 /// Adds the keys in `text`.
 pub(super) fn inject(editor: &mut Editor<'_>, request: &InjectRequest, text: &[u8], notes: &mut Notes) -> Result<()> {
-    if request.nova_compat { inject_as_nova(editor, text) } else { inject_once(editor, &request.user, text, notes) }
+    if request.nova_compat {
+        return inject_as_nova(editor, text);
+    }
+    inject_once(editor, &request.user, request.labelling, text, notes)
 }
 
 /// Adds the keys in `text` to those of the user `name`, as the item does; gives what may not be as wished.
 pub(in crate::ops) fn add_keys(editor: &mut Editor<'_>, name: &[u8], text: &[u8]) -> Result<Vec<String>> {
     let mut notes = Notes::default();
-    inject_once(editor, name, text, &mut notes)?;
+    inject_once(editor, name, Labelling::Auto, text, &mut notes)?;
     notes.warnings.append(&mut notes.notes);
     Ok(notes.warnings)
 }
@@ -37,7 +41,13 @@ fn inject_as_nova(editor: &mut Editor<'_>, text: &[u8]) -> Result<()> {
 }
 
 /// Adds the keys that are not there yet, and makes sshd accept the file.
-fn inject_once(editor: &mut Editor<'_>, name: &[u8], text: &[u8], notes: &mut Notes) -> Result<()> {
+fn inject_once(
+    editor: &mut Editor<'_>,
+    name: &[u8],
+    labelling: Labelling,
+    text: &[u8],
+    notes: &mut Notes,
+) -> Result<()> {
     let keys = KeyLines::parse(text)?;
     for (number, line) in keys.iter().enumerate() {
         if Entry::parse(line).is_none() {
@@ -67,6 +77,10 @@ fn inject_once(editor: &mut Editor<'_>, name: &[u8], text: &[u8], notes: &mut No
     let addition = missing_lines(&present, &keys, notes);
     let file = editor.append(&file, &addition, Wanted::all(0o600, owner))?;
     editor.set(&file, Wanted::all(0o600, owner))?;
+    // With a policy that can be read, all new files get their contexts in the end.
+    if labelling == Labelling::None || has_policy(editor.tree())? {
+        return Ok(());
+    }
     selinux::restore(editor, &home.join(".ssh"), notes)
 }
 

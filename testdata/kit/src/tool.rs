@@ -11,6 +11,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mke2fs", "e2fsprogs"),
     ("tune2fs", "e2fsprogs"),
     ("resize2fs", "e2fsprogs"),
+    ("matchpathcon", "selinux-utils"),
+    ("sed", "sed"),
     ("qemu-img", "qemu-utils"),
     ("qemu-io", "qemu-utils"),
     ("qemu-nbd", "qemu-utils"),
