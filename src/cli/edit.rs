@@ -257,11 +257,12 @@ fn verified(commit: &Commit) -> Option<String> {
     Some(match &commit.opinion {
         None => "  not read back before the commit (see --verify)".to_owned(),
         Some(opinion) => {
+            let readers = opinion.readers.iter().copied().collect::<Vec<_>>().join(" and ");
             let own = match &opinion.reason {
-                Some(reason) => format!(", {} by our own reader because ext4-view says: {reason}", opinion.own),
+                Some(reason) => format!(", {} by our own reader because {readers} says: {reason}", opinion.own),
                 None => String::new(),
             };
-            format!("  read back before the commit: {} paths by ext4-view{own}", opinion.independent)
+            format!("  read back before the commit: {} paths by {readers}{own}", opinion.independent)
         }
     })
 }

@@ -1,8 +1,8 @@
 //! Checking the filesystems of an image, also those that cannot be opened.
 
-use super::{inspect, not_supported, redo};
+use super::{inspect, redo};
 use crate::disk::{Choice, Content, Layout, Volume};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, ImageOptions};
 use crate::tree::Time;
 use nomount_block::{ReadAt, ReadOnly, Window};
@@ -48,14 +48,14 @@ fn volumes(device: &dyn ReadAt, layout: &Layout, choice: Choice) -> Result<Vec<V
         // Where the caller says that it is one, a superblock that cannot be recognised is what is found.
         return match volume.content {
             content if content.is_ext() || content == Content::Unknown => Ok(vec![volume]),
-            content => Err(not_supported(content).in_volume(volume.to_string())),
+            content => Err(not_checked(content).in_volume(volume.to_string())),
         };
     }
     let found: Vec<Volume> = layout.volumes.iter().filter(|volume| volume.content.is_ext()).cloned().collect();
     match (found.is_empty(), layout.volumes.first()) {
         (false, _) => Ok(found),
-        (true, Some(volume)) => Err(not_supported(volume.content).in_volume(volume.to_string())),
-        (true, None) => Err(not_supported(Content::Unknown)),
+        (true, Some(volume)) => Err(not_checked(volume.content).in_volume(volume.to_string())),
+        (true, None) => Err(not_checked(Content::Unknown)),
     }
 }
 
@@ -63,4 +63,12 @@ fn check_volume(device: &dyn ReadAt, volume: &Volume, now: Time) -> Result<Repor
     let window = Window::new(ReadOnly(device), volume.start, volume.len)?;
     let now = nomount_ext::Time { sec: now.sec, nsec: now.nsec };
     Ok(nomount_ext::check(window, Options::default(), &CheckOptions { now: Some(now) })?)
+}
+
+fn not_checked(content: Content) -> Error {
+    let message = match content {
+        Content::Unknown => "no filesystem is recognised here".to_owned(),
+        content => format!("checking {content} is not supported, only ext2, ext3 and ext4"),
+    };
+    Error::new(ErrorKind::Unsupported, message)
 }

@@ -1,7 +1,7 @@
 //! What tells one state of a filesystem from any other.
 
 use super::Session;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use nomount_block::ReadAt;
 use nomount_ext::{SUPERBLOCK_LEN, SUPERBLOCK_OFFSET};
 
@@ -14,7 +14,10 @@ impl Session {
     /// Text that is another one after anybody has changed the filesystem: its UUID, when it was written last, and a
     /// checksum of its superblock and its journal's, which count what goes through them.
     pub fn identity(&self) -> Result<String> {
-        let fs = self.tree.root().filesystem();
+        let Some(fs) = self.tree.root().ext() else {
+            let message = format!("{} is not an ext filesystem", self.volume);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        };
         let info = fs.info();
         let mut bytes = vec![0; SUPERBLOCK_LEN];
         fs.device().read_at(SUPERBLOCK_OFFSET, &mut bytes)?;

@@ -23,7 +23,11 @@ pub(super) fn choose(device: &dyn ReadAt, layout: &Layout, choice: Choice) -> Re
         }
         Choice::Auto => match whole(layout) {
             Ok(whole) if whole.content != Content::Unknown => Ok(named(whole)),
-            _ => Ok((find_root(device, layout)?, true)),
+            _ => match (find_root(device, layout), only_one(layout)) {
+                // A disk that carries files, as a stick does.
+                (Err(error), Some(volume)) if error.kind() == ErrorKind::NotFound => Ok(named(volume)),
+                (root, _) => Ok((root?, true)),
+            },
         },
         Choice::Inspect => Ok((find_root(device, layout)?, true)),
     }
@@ -34,6 +38,12 @@ fn whole(layout: &Layout) -> Result<&Volume> {
     found.ok_or_else(|| Error::new(ErrorKind::NotFound, "the device is partitioned"))
 }
 
+/// The only filesystem that can be opened.
+fn only_one(layout: &Layout) -> Option<&Volume> {
+    let mut all = layout.volumes.iter().filter(|volume| volume.content.is_ext() || volume.content == Content::Vfat);
+    all.next().filter(|_| all.next().is_none())
+}
+
 /// The one volume with the root of a guest (P3): none, or several, is an error that lists what was seen.
 fn find_root(device: &dyn ReadAt, layout: &Layout) -> Result<Volume> {
     let mut seen = Vec::new();
@@ -42,6 +52,7 @@ fn find_root(device: &dyn ReadAt, layout: &Layout) -> Result<Volume> {
         let verdict = match volume.content {
             content if content.is_ext() => judge(device, volume),
             Content::Extended => continue,
+            Content::Vfat => Ok(RootVerdict::NotRoot("no guest has its root there".to_owned())),
             content => Err(not_supported(content)),
         };
         match verdict {

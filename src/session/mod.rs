@@ -26,7 +26,7 @@ use crate::interrupt;
 use crate::tree::{FileTree, MountTree, Time};
 use mounted::Mounted;
 use nomount_block::{Overlay, SetLen, Shared, Spill, Window};
-use nomount_ext::Committed;
+use nomount_ext::{Committed, Filesystem};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ impl Session {
             Mounted::for_changes(part, &volume, &options)?
         } else {
             let root = Mounted::for_reading(part, &volume, &options, false)?;
-            let replayed = root.filesystem().replayed_blocks();
+            let replayed = root.ext().map_or(0, Filesystem::replayed_blocks);
             if replayed > 0 {
                 notes.push(format!("{replayed} blocks are read from the journal, which was not replayed yet"));
             }
@@ -150,11 +150,6 @@ impl Session {
     /// The tree of files: read it, change it.
     pub fn tree(&mut self) -> &mut dyn FileTree {
         &mut self.tree
-    }
-
-    /// The filesystem's own description.
-    pub fn filesystem(&self) -> nomount_ext::Info {
-        self.tree.root().filesystem().info()
     }
 
     /// What the disk holds.
@@ -203,7 +198,7 @@ impl Session {
         let mut opinions = Vec::new();
         for (volume, _, expected) in &changed {
             let part = Window::new(disk.clone(), volume.start, volume.len)?;
-            let seen = verify::look(part, expected, options.verify);
+            let seen = verify::look(part, volume.content, expected, options.verify);
             opinions.push(seen.map_err(|error| error.in_volume(volume.to_string()))?);
         }
         let opinion = Opinion::of_all(opinions);
@@ -246,7 +241,7 @@ impl Session {
 fn not_supported(content: Content) -> Error {
     let message = match content {
         Content::Unknown => "no filesystem is recognised here".to_owned(),
-        content => format!("{content} is not supported, only ext2, ext3 and ext4 are"),
+        content => format!("{content} is not supported, only ext2, ext3, ext4 and vfat are"),
     };
     Error::new(ErrorKind::Unsupported, message)
 }

@@ -1,17 +1,66 @@
 //! A filesystem of a disk, opened as part of a session's tree.
 
 use super::{Part, SessionOptions, not_supported};
-use crate::disk::Volume;
+use crate::disk::{Content, Volume};
 use crate::error::{Error, Result};
-use crate::tree::{Entry, Expectations, ExtTree, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Xattr};
+use crate::tree::{
+    Entry, Expectations, ExtTree, FatTree, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Xattr,
+};
 use nomount_ext::{Committed, Filesystem, Options};
 use std::ops::Range;
+
+/// A filesystem of one of the kinds that are read and changed.
+#[derive(Debug)]
+enum Tree {
+    Ext(ExtTree<Part>),
+    Fat(FatTree<Part>),
+}
+
+impl Tree {
+    fn open(part: Part, volume: &Volume, options: Options, write: bool) -> Result<Self> {
+        let opened = match volume.content {
+            Content::Vfat => {
+                let now = nomount_fat::Time { sec: options.now.sec, nsec: options.now.nsec };
+                let options = nomount_fat::OpenOptions { now };
+                let open = if write { nomount_fat::Filesystem::open_for_write } else { nomount_fat::Filesystem::open };
+                open(part, options).map(|fs| Self::Fat(FatTree::new(fs))).map_err(Error::from)
+            }
+            content if content.is_ext() => {
+                let open = if write { Filesystem::open_for_write } else { Filesystem::open };
+                open(part, options).map(|fs| Self::Ext(ExtTree::new(fs))).map_err(Error::from)
+            }
+            content => Err(not_supported(content)),
+        };
+        opened.map_err(|error| error.in_volume(volume.to_string()))
+    }
+
+    fn part(&self) -> &Part {
+        match self {
+            Self::Ext(tree) => tree.filesystem().device(),
+            Self::Fat(tree) => tree.filesystem().device(),
+        }
+    }
+
+    fn reader(&self) -> &dyn FileTree {
+        match self {
+            Self::Ext(tree) => tree,
+            Self::Fat(tree) => tree,
+        }
+    }
+
+    fn writer(&mut self) -> &mut dyn FileTree {
+        match self {
+            Self::Ext(tree) => tree,
+            Self::Fat(tree) => tree,
+        }
+    }
+}
 
 /// A filesystem. One that is only looked at is never written, not even its journal replayed: it is opened for changes
 /// with the first of them.
 #[derive(Debug)]
 pub(super) struct Mounted {
-    tree: ExtTree<Part>,
+    tree: Tree,
     volume: Volume,
     options: Options,
     /// Savepoints that were taken while nothing was changed yet; none once it is open for changes, or never will be.
@@ -21,21 +70,24 @@ pub(super) struct Mounted {
 impl Mounted {
     /// Opens the filesystem in a volume for reading; with `lazily` it can be changed, too.
     pub(super) fn for_reading(part: Part, volume: &Volume, options: &SessionOptions, lazily: bool) -> Result<Self> {
-        let ext = ext_options(volume, options)?;
-        let tree = ExtTree::new(named(Filesystem::open(part, ext), volume)?);
-        Ok(Self { tree, volume: volume.clone(), options: ext, waiting: lazily.then_some(0) })
+        let options = ext_options(options);
+        let tree = Tree::open(part, volume, options, false)?;
+        Ok(Self { tree, volume: volume.clone(), options, waiting: lazily.then_some(0) })
     }
 
     /// Opens the filesystem in a volume for changes.
     pub(super) fn for_changes(part: Part, volume: &Volume, options: &SessionOptions) -> Result<Self> {
-        let ext = ext_options(volume, options)?;
-        let tree = ExtTree::new(named(Filesystem::open_for_write(part, ext), volume)?);
-        Ok(Self { tree, volume: volume.clone(), options: ext, waiting: None })
+        let options = ext_options(options);
+        let tree = Tree::open(part, volume, options, true)?;
+        Ok(Self { tree, volume: volume.clone(), options, waiting: None })
     }
 
-    /// The filesystem.
-    pub(super) fn filesystem(&self) -> &Filesystem<Part> {
-        self.tree.filesystem()
+    /// The ext filesystem, if it is one.
+    pub(super) fn ext(&self) -> Option<&Filesystem<Part>> {
+        match &self.tree {
+            Tree::Ext(tree) => Some(tree.filesystem()),
+            Tree::Fat(_) => None,
+        }
     }
 
     /// The volume that it is in.
@@ -48,59 +100,59 @@ impl Mounted {
         if self.waiting.is_some() {
             return Ok((Committed::default(), Expectations::default()));
         }
-        self.tree.commit().map_err(|error| error.in_volume(self.volume.to_string()))
+        let done = match &mut self.tree {
+            Tree::Ext(tree) => tree.commit(),
+            // FAT has no journal: the redo file protects all of it.
+            Tree::Fat(tree) => tree.commit().map(|(done, expected)| {
+                let transactions = usize::from(!done.is_empty());
+                (Committed { protected: done.blocks, transactions, ..Committed::default() }, expected)
+            }),
+        };
+        done.map_err(|error| error.in_volume(self.volume.to_string()))
     }
 
     /// The tree, to be changed.
-    fn writer(&mut self) -> Result<&mut ExtTree<Part>> {
+    fn writer(&mut self) -> Result<&mut dyn FileTree> {
         if let Some(marks) = self.waiting {
-            let part = self.tree.filesystem().device().clone();
-            let mut tree = ExtTree::new(named(Filesystem::open_for_write(part, self.options), &self.volume)?);
+            let mut tree = Tree::open(self.tree.part().clone(), &self.volume, self.options, true)?;
             // Nothing was changed since any of them.
             for _ in 0..marks {
-                tree.savepoint();
+                tree.writer().savepoint();
             }
             (self.tree, self.waiting) = (tree, None);
         }
-        Ok(&mut self.tree)
+        Ok(self.tree.writer())
     }
 }
 
-fn ext_options(volume: &Volume, options: &SessionOptions) -> Result<Options> {
-    if !volume.content.is_ext() {
-        return Err(not_supported(volume.content).in_volume(volume.to_string()));
-    }
+fn ext_options(options: &SessionOptions) -> Options {
     let now = nomount_ext::Time { sec: options.now.sec, nsec: options.now.nsec };
-    Ok(Options { now, seed: options.seed, mmp_wait: options.mmp_wait })
-}
-
-fn named<T>(result: nomount_ext::Result<T>, volume: &Volume) -> Result<T> {
-    result.map_err(|error| Error::from(error).in_volume(volume.to_string()))
+    Options { now, seed: options.seed, mmp_wait: options.mmp_wait }
 }
 
 impl FileTree for Mounted {
     fn stat(&self, path: &GuestPath) -> Result<Stat> {
-        self.tree.stat(path)
+        self.tree.reader().stat(path)
     }
 
     fn read_at(&self, path: &GuestPath, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        self.tree.read_at(path, offset, buf)
+        self.tree.reader().read_at(path, offset, buf)
     }
 
     fn data(&self, path: &GuestPath) -> Result<Vec<Range<u64>>> {
-        self.tree.data(path)
+        self.tree.reader().data(path)
     }
 
     fn read_link(&self, path: &GuestPath) -> Result<Vec<u8>> {
-        self.tree.read_link(path)
+        self.tree.reader().read_link(path)
     }
 
     fn entries(&self, path: &GuestPath) -> Result<Vec<Entry>> {
-        self.tree.entries(path)
+        self.tree.reader().entries(path)
     }
 
     fn xattrs(&self, path: &GuestPath) -> Result<Vec<Xattr>> {
-        self.tree.xattrs(path)
+        self.tree.reader().xattrs(path)
     }
 
     fn create(&mut self, path: &GuestPath, node: NewNode, attr: SetAttr) -> Result<()> {
@@ -157,14 +209,14 @@ impl FileTree for Mounted {
                 *marks += 1;
                 Savepoint(*marks - 1)
             }
-            None => self.tree.savepoint(),
+            None => self.tree.writer().savepoint(),
         }
     }
 
     fn rollback(&mut self, savepoint: Savepoint) {
         match &mut self.waiting {
             Some(marks) => *marks = savepoint.0,
-            None => self.tree.rollback(savepoint),
+            None => self.tree.writer().rollback(savepoint),
         }
     }
 }

@@ -2,12 +2,11 @@
 
 use super::mounted::Mounted;
 use super::{Disk, SessionOptions};
-use crate::disk::{Content, Layout, Volume};
+use crate::disk::{Content, Identity, Layout, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::guest::{FstabEntry, fstab};
 use crate::tree::{FileKind, Follow, GuestPath, MountTree, resolve};
 use nomount_block::{ReadOnly, Window};
-use nomount_ext::{Filesystem, Options};
 
 /// Lines of /etc/fstab that are looked at.
 const MAX_MOUNTS: usize = 256;
@@ -71,45 +70,28 @@ impl<'a> Spec<'a> {
 }
 
 /// What names a volume, as blkid gives it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VolumeNames {
-    /// The filesystem's UUID, or volume id, as text.
-    pub uuid: Option<String>,
-    /// The filesystem's label.
-    pub label: Option<String>,
-    /// The partition's UUID: its own in a GPT, disk signature and number in an MBR.
-    pub part_uuid: Option<String>,
-    /// The partition's name in a GPT.
-    pub part_label: Option<String>,
+struct Names<'a> {
+    volume: &'a Volume,
+    /// Those of the filesystem.
+    identity: Identity,
 }
 
-impl VolumeNames {
-    /// The names of a volume of a disk; a filesystem that cannot be read has none of its own.
-    pub(super) fn of(disk: &Disk, volume: &Volume) -> Self {
-        let mut names = Self::default();
-        if let Some(partition) = &volume.partition {
-            names.part_uuid = partition.partuuid.clone();
-            names.part_label = Some(partition.name.clone()).filter(|name| !name.is_empty());
-        }
-        if volume.content.is_ext()
-            && let Ok(window) = Window::new(ReadOnly(disk), volume.start, volume.len)
-            && let Ok(fs) = Filesystem::open(window, Options::default())
-        {
-            let info = fs.info();
-            let hex: String = info.uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-            names.uuid = Some([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"));
-            names.label = Some(String::from_utf8_lossy(&info.label).into_owned()).filter(|label| !label.is_empty());
-        }
-        names
+impl<'a> Names<'a> {
+    /// The names of a volume of a disk; what cannot be read has none of its own.
+    fn of(disk: &Disk, volume: &'a Volume) -> Self {
+        let window = Window::new(ReadOnly(disk), volume.start, volume.len).ok();
+        let identity = window.and_then(|window| Identity::read(&window, volume.content).ok());
+        Self { volume, identity: identity.unwrap_or_default() }
     }
 
     fn fit(&self, tag: Tag, wanted: &str) -> bool {
         let same_uuid = |name: &String| name.eq_ignore_ascii_case(wanted);
+        let partition = self.volume.partition.as_ref();
         match tag {
-            Tag::Uuid => self.uuid.as_ref().is_some_and(same_uuid),
-            Tag::Label => self.label.as_deref() == Some(wanted),
-            Tag::PartUuid => self.part_uuid.as_ref().is_some_and(same_uuid),
-            Tag::PartLabel => self.part_label.as_deref() == Some(wanted),
+            Tag::Uuid => self.identity.uuid.as_ref().is_some_and(same_uuid),
+            Tag::Label => self.identity.label.as_deref() == Some(wanted.as_bytes()),
+            Tag::PartUuid => partition.and_then(|partition| partition.partuuid.as_ref()).is_some_and(same_uuid),
+            Tag::PartLabel => partition.is_some_and(|partition| partition.name == wanted && !wanted.is_empty()),
         }
     }
 }
@@ -127,7 +109,7 @@ pub(super) fn mount_all(
     entries.truncate(MAX_MOUNTS);
     // Parents first, as the guest's own init sorts them.
     entries.sort_by_key(|entry| entry.mount_point.split('/').filter(|name| !name.is_empty()).count());
-    let mut names: Option<Vec<(VolumeNames, &Volume)>> = None;
+    let mut names: Option<Vec<Names<'_>>> = None;
     let mut mounts = Vec::new();
     for entry in entries {
         let Ok(point) = GuestPath::parse(&entry.mount_point) else { continue };
@@ -135,9 +117,7 @@ pub(super) fn mount_all(
         if point.is_root() || spec.is_none() && !entry.spec.starts_with("/dev/") {
             continue;
         }
-        let names = names.get_or_insert_with(|| {
-            layout.volumes.iter().map(|volume| (VolumeNames::of(disk, volume), volume)).collect()
-        });
+        let names = names.get_or_insert_with(|| layout.volumes.iter().map(|volume| Names::of(disk, volume)).collect());
         let volume = spec.and_then(|spec| find(names, spec)).cloned();
         let resolved = resolve(tree, &point, Follow::Last);
         let at = resolved.as_ref().map_or(point, |found| found.path.clone());
@@ -166,12 +146,14 @@ fn is_mounted_at_boot(entry: &FstabEntry) -> bool {
     entry.mount_point.starts_with('/') && !entry.options.split(',').any(|option| option == "noauto")
 }
 
-fn find<'a>(names: &[(VolumeNames, &'a Volume)], spec: Spec<'_>) -> Option<&'a Volume> {
-    let fits = |(names, volume): &&(VolumeNames, &Volume)| match spec {
-        Spec::Number(number) => volume.number().unwrap_or(0) == number && volume.content != Content::Extended,
+fn find<'a>(names: &[Names<'a>], spec: Spec<'_>) -> Option<&'a Volume> {
+    let fits = |names: &&Names<'_>| match spec {
+        Spec::Number(number) => {
+            names.volume.number().unwrap_or(0) == number && names.volume.content != Content::Extended
+        }
         Spec::Name(tag, wanted) => names.fit(tag, wanted),
     };
-    names.iter().find(fits).map(|(_, volume)| *volume)
+    names.iter().find(fits).map(|names| names.volume)
 }
 
 fn open(disk: &Disk, volume: &Volume, options: &SessionOptions) -> Result<Mounted> {

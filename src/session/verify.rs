@@ -2,15 +2,19 @@
 //! was asked for.
 
 use super::Part;
+use crate::disk::Content;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tree::{Expectations, Expected, ExtTree, FileKind, FileTree, GuestPath, Piece};
+use crate::tree::{Expectations, Expected, ExtTree, FileKind, FileTree, GuestPath, Looked, Piece, look_at_fat};
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
 use nomount_block::{ReadAt, ReadOnly};
 use nomount_ext::{Filesystem, Options};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Bytes of one piece of contents up to which [`Verify::Auto`] reads it back.
 const AUTO_BYTES: u64 = 64 << 20;
+/// The independent readers.
+const EXT4_VIEW: &str = "ext4-view";
+const FATFS: &str = "fatfs";
 /// Read at a time.
 const BUFFER: usize = 1 << 20;
 
@@ -29,7 +33,9 @@ pub enum Verify {
 /// Who looked at the staged image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opinion {
-    /// Paths that the independent reader, ext4-view, confirmed.
+    /// The independent readers, one for each kind of filesystem.
+    pub readers: BTreeSet<&'static str>,
+    /// Paths that an independent reader, ext4-view or fatfs, confirmed.
     pub independent: usize,
     /// Paths that only our own reader, opened afresh, confirmed.
     pub own: usize,
@@ -42,6 +48,7 @@ impl Opinion {
     pub(super) fn of_all(all: Vec<Option<Self>>) -> Option<Self> {
         let all: Vec<Self> = all.into_iter().collect::<Option<_>>()?;
         Some(Self {
+            readers: all.iter().flat_map(|one| &one.readers).copied().collect(),
             independent: all.iter().map(|one| one.independent).sum(),
             own: all.iter().map(|one| one.own).sum(),
             reason: all.into_iter().find_map(|one| one.reason),
@@ -80,12 +87,16 @@ impl Ext4Read for Reader {
 }
 
 /// Compares the staged image with what was asked for. A difference is an error; nothing was committed then.
-pub(super) fn look(staged: Part, expected: &Expectations, verify: Verify) -> Result<Option<Opinion>> {
+pub(super) fn look(staged: Part, content: Content, expected: &Expectations, verify: Verify) -> Result<Option<Opinion>> {
     let bytes = expected.bytes();
     match verify {
         Verify::Never => return Ok(None),
         Verify::Auto if bytes > AUTO_BYTES => return Ok(None),
         Verify::Auto | Verify::Always => {}
+    }
+    if content == Content::Vfat {
+        let Looked { independent, own, reason } = look_at_fat(&staged, expected)?;
+        return Ok(Some(Opinion { readers: [FATFS].into(), independent, own, reason }));
     }
     let own = Filesystem::open(ReadOnly(&staged), Options::default()).map_err(|error| match error {
         // The disk's fault, not that of what was written.
@@ -94,7 +105,7 @@ pub(super) fn look(staged: Part, expected: &Expectations, verify: Verify) -> Res
     })?;
     let own = ExtTree::new(own);
     let view = Ext4::load(Box::new(Reader { staged: staged.clone(), last: (0, Vec::new()) }));
-    let mut opinion = Opinion { independent: 0, own: 0, reason: None };
+    let mut opinion = Opinion { readers: [EXT4_VIEW].into(), independent: 0, own: 0, reason: None };
     let mut read = HashSet::new();
     for (path, expected) in expected.iter() {
         // One name of a file is enough to read its contents.
@@ -107,7 +118,7 @@ pub(super) fn look(staged: Part, expected: &Expectations, verify: Verify) -> Res
             .and_then(|view| look_independently(view, path, expected, contents).map_err(|error| error.to_string()));
         match seen {
             Ok(None) => opinion.independent += 1,
-            Ok(Some(what)) => return Err(differs(path, &what, "ext4-view")),
+            Ok(Some(what)) => return Err(differs(path, &what, EXT4_VIEW)),
             Err(reason) => {
                 opinion.own += 1;
                 opinion.reason.get_or_insert(reason);
@@ -304,7 +315,7 @@ mod tests {
     fn what_was_asked_for_is_found_by_both_readers() {
         for name in ["ext2-1k", "ext4-147", "ext4-142"] {
             let (staged, expected) = changed(Box::new(fixture::memory(name)), &every_kind);
-            let opinion = look(staged, &expected, Verify::Auto).unwrap().unwrap();
+            let opinion = look(staged, Content::Ext4, &expected, Verify::Auto).unwrap().unwrap();
             assert_eq!((opinion.independent, opinion.own), (expected.len(), 0), "{name}: {opinion:?}");
         }
     }
@@ -338,7 +349,7 @@ mod tests {
         ];
         for (what, change) in undo {
             let (staged, _) = changed(Box::new(done.clone()), change);
-            let error = look(staged, &expected, Verify::Auto).expect_err(what);
+            let error = look(staged, Content::Ext4, &expected, Verify::Auto).expect_err(what);
             assert!(matches!(error.kind(), ErrorKind::Differs | ErrorKind::NotFound), "{what}: {error}");
         }
     }

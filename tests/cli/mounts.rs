@@ -190,3 +190,45 @@ fn a_disk_that_fails_at_any_write_has_all_filesystems_old_or_all_new() {
     }
     assert!(olds > 0 && news > 1, "{olds} old, {news} new");
 }
+
+#[test]
+fn an_esp_is_part_of_the_tree_and_a_disk_of_its_own() {
+    if !require(&["qemu-img", "e2fsck", "fsck.fat"]) {
+        return;
+    }
+    let folder = scratch::folder();
+    let disk = folder.path().join("disk.qcow2");
+    fs::copy(nomount_kit::fixture::guest(), &disk).unwrap();
+    let image = text(&disk);
+    // The guest mounts it by LABEL=ESP.
+    let made = run(["mkdir", "--json", &image, "/boot/efi/EFI/new", "/root/new"]);
+    assert_eq!((made.code, made.stderr.as_str()), (Some(0), ""), "{made:?}");
+    let said: serde_json::Value = serde_json::from_str(&made.stdout).unwrap();
+    assert_eq!(said["verified"]["independent_reader"], 2, "{said}");
+    let esp = format!("{image}@15");
+    for (args, output) in [
+        (vec!["ls".to_owned(), format!("{esp}:/EFI")], "BOOT\nnew\n"),
+        (
+            vec![
+                "mv".to_owned(),
+                esp.clone(),
+                "/loader/loader.conf".to_owned(),
+                "/loader/a rather long name".to_owned(),
+            ],
+            "",
+        ),
+        (vec!["ls".to_owned(), format!("{esp}:/LOADER")], "a rather long name\nentries\n"),
+        (vec!["rm".to_owned(), "-r".to_owned(), esp.clone(), "/EFI".to_owned()], ""),
+        (vec!["ls".to_owned(), esp.clone(), "/".to_owned()], "loader\n"),
+    ] {
+        let done = run(&args);
+        assert_eq!(done.code, Some(0), "{args:?}: {done:?}");
+        assert!(args[0] != "ls" || done.stdout == output, "{args:?}: {done:?}");
+    }
+    let refused = run(["ln", "-s", &esp, "x", "/link"]);
+    assert!(refused.code == Some(4) && refused.stderr.contains("no symbolic links"), "{refused:?}");
+    judges::qemu_img_check(&disk, judges::Leaks::Refused).unwrap();
+    let raw = scratch::raw_of(&disk, "qcow2");
+    judges::fsck_fat_n(&raw, 2 * MIB, 10 * MIB).unwrap();
+    judges::e2fsck_fn(&raw, 13 * MIB).unwrap();
+}
