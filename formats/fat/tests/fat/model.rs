@@ -23,7 +23,7 @@ const MADE: &[(&str, u64, bool)] = &[
 /// Operations of a sequence, and sequences of each filesystem.
 const LENGTH: usize = 300;
 const ROUNDS: u64 = 3;
-const LONG_ROUNDS: u64 = 100;
+const LONG_ROUNDS: u64 = 40;
 
 const NAMES: &[&str] = &[
     "a",
