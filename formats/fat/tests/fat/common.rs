@@ -94,7 +94,7 @@ pub fn view_all(volume: &Memory) -> Tree {
     tree
 }
 
-/// All that `mcopy` copies out of a filesystem.
+/// All that `mcopy` copies out of a filesystem, which is not empty.
 pub fn mcopy_all(volume: &Memory) -> Tree {
     let folder = scratch::folder();
     let (image, out) = (folder.path().join("volume"), folder.path().join("out"));

@@ -294,8 +294,10 @@ fn run(image: &Memory, seed: u64, viewed: bool, what: &str, counts: &mut Counts)
     assert_eq!(Filesystem::open(&volume, NOW).unwrap().info().unwrap().free, free);
     if viewed {
         assert_eq!(view_all(&volume), model.tree(), "{what}: as fatfs reads it");
-        let (found, wanted) = (plain(mcopy_all(&volume)), plain(model.tree()));
-        assert_eq!(found, wanted, "{what}: as mtools reads it");
+        if !model.0.is_empty() {
+            let (found, wanted) = (plain(mcopy_all(&volume)), plain(model.tree()));
+            assert_eq!(found, wanted, "{what}: as mtools reads it");
+        }
     }
 }
 
