@@ -93,7 +93,7 @@ impl<D: ReadAt> FatTree<D> {
     }
 
     /// The path by which a file is known, however it was spelt.
-    fn spelling(&self, path: &GuestPath) -> Result<GuestPath> {
+    pub(super) fn spelling(&self, path: &GuestPath) -> Result<GuestPath> {
         let names = self.at(path, self.fs.spelling(&parts(path)))?;
         Ok(names.into_iter().fold(GuestPath::root(), |path, name| path.join(name)))
     }
@@ -416,7 +416,6 @@ mod tests {
         tree.set_attr(&path("/OVER"), SetAttr { mode: Some(0o555), mtime, ..NONE }).unwrap();
     }
 
-    /// A second name that differs in case is no second file, and the old one is gone.
     #[test]
     fn what_was_asked_for_is_found_by_both_readers() {
         for kind in [Kind::Fat12, Kind::Fat16, Kind::Fat32] {

@@ -121,6 +121,9 @@ fn look_ourselves<D: ReadAt>(own: &FatTree<ReadOnly<&D>>, path: &GuestPath, expe
         };
     };
     let stat = own.stat(path)?;
+    if own.spelling(path)? != *path {
+        return Err(differs(path, NAME, WHO));
+    }
     let mut what = compare(expected, stat.kind == FileKind::Dir, stat.size, stat.mode & 0o200 == 0);
     if expected.times.is_some_and(|times| times != (stat.atime, stat.mtime)) {
         what.get_or_insert("times".to_owned());

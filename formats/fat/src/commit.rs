@@ -18,6 +18,16 @@ const UNKNOWN: u32 = u32::MAX;
 /// Bytes of one write.
 const MAX_WRITE: usize = 1 << 20;
 
+/// The page of the boot sector.
+#[derive(Debug)]
+struct Mark {
+    /// Byte offset.
+    at: u64,
+    /// What it holds while somebody writes, and when nobody does.
+    marked: Vec<u8>,
+    clean: Vec<u8>,
+}
+
 /// What a commit wrote, contents in free clusters not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Committed {
@@ -79,15 +89,16 @@ impl<D: WriteAt> Filesystem<D> {
             // The device as it is now: what is written fresh does not go through the clean pages.
             let mut before = [0; PAGE as usize];
             self.device.read_at(number * PAGE, &mut before)?;
-            if before != page[..] {
+            if self.unfinished || before != page[..] {
                 pages.push((number, std::sync::Arc::clone(page)));
             }
         }
         let committed = Committed { blocks: pages.len() };
         if !pages.is_empty() {
+            self.unfinished = true;
             self.device.barrier()?;
-            let mark = self.marked_boot()?;
-            if let Some((at, marked, _)) = &mark {
+            let mark = self.mark()?;
+            if let Some(Mark { at, marked, .. }) = &mark {
                 self.marked = true;
                 self.device.write_at(*at, marked)?;
                 self.device.barrier()?;
@@ -97,19 +108,20 @@ impl<D: WriteAt> Filesystem<D> {
                     .iter()
                     .flat_map(|(number, page)| match &mark {
                         // The boot sector goes with the mark.
-                        Some((at, marked, _)) if number * PAGE == *at => marked.clone(),
+                        Some(Mark { at, marked, .. }) if number * PAGE == *at => marked.clone(),
                         _ => page.to_vec(),
                     })
                     .collect();
                 self.device.write_at(run[0].0 * PAGE, &bytes)?;
             }
             self.device.barrier()?;
-            if let Some((at, _, clean)) = &mark {
+            if let Some(Mark { at, clean, .. }) = &mark {
                 self.device.write_at(*at, clean)?;
                 self.device.barrier()?;
                 self.marked = false;
             }
         }
+        self.unfinished = false;
         let State { next, numbers, numbered, .. } = std::mem::take(&mut self.state);
         self.state = State { next, numbers, numbered, ..State::default() };
         self.savepoints.clear();
@@ -119,17 +131,17 @@ impl<D: WriteAt> Filesystem<D> {
         Ok(committed)
     }
 
-    /// Where the boot sector's page is, and what it holds with the mark and without it; none where somebody else made
-    /// the mark, or there is no place for it.
-    fn marked_boot(&self) -> Result<Option<(u64, Vec<u8>, Vec<u8>)>> {
+    /// The boot sector to mark; none where somebody else marked it, or there is no place for the mark.
+    fn mark(&self) -> Result<Option<Mark>> {
         let Some(at) = self.state_at() else { return Ok(None) };
         if self.is_dirty()? && !self.marked {
             return Ok(None);
         }
-        let (mut marked, mut clean) = (self.page(at / PAGE)?.to_vec(), self.page(at / PAGE)?.to_vec());
+        let mut marked = self.page(at / PAGE)?.to_vec();
+        let mut clean = marked.clone();
         marked[(at % PAGE) as usize] |= DIRTY;
         clean[(at % PAGE) as usize] &= !DIRTY;
-        Ok(Some((at / PAGE * PAGE, marked, clean)))
+        Ok(Some(Mark { at: at / PAGE * PAGE, marked, clean }))
     }
 
     /// Brings what FAT32 knows of its free clusters up to date, where it knows it. A number that cannot be right

@@ -43,7 +43,9 @@ pub struct Filesystem<D> {
     pub(crate) options: OpenOptions,
     pub(crate) shape: Shape,
     pub(crate) writable: bool,
-    /// A commit that did not end marked the filesystem as not unmounted properly.
+    /// A commit began to write and did not end, so that nothing is known of what the device has.
+    pub(crate) unfinished: bool,
+    /// It marked the filesystem as not unmounted properly.
     pub(crate) marked: bool,
     pub(crate) state: State,
     pub(crate) savepoints: Vec<State>,
@@ -73,6 +75,7 @@ impl<D: ReadAt> Filesystem<D> {
             options,
             shape,
             writable: false,
+            unfinished: false,
             marked: false,
             state,
             savepoints: Vec::new(),

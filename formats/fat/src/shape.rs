@@ -11,11 +11,10 @@ pub(crate) const BOOT_LEN: usize = 512;
 pub(crate) const FIRST_CLUSTER: u32 = 2;
 /// The most copies of the table that anyone made; the specification wants two.
 const MAX_FATS: u8 = 4;
-/// The most clusters, each with its 28-bit number below those that mean something else.
-const MAX_CLUSTERS: u32 = 0x0fff_fff5;
-/// The most clusters of FAT12 and of FAT16.
+/// The most clusters, each with a number below those that mean something else.
 const MAX_FAT12: u64 = 4084;
 const MAX_FAT16: u64 = 65524;
+const MAX_FAT32: u64 = 0x0fff_fff5;
 /// 128 sectors of 4096 bytes would be larger than what anyone reads.
 const MAX_CLUSTER: u32 = 256 << 10;
 /// Signatures of [`ExtendedBoot`]: with number and label, and with the number only.
@@ -101,14 +100,13 @@ impl Shape {
         let Some(clusters) = sectors.checked_sub(data_at).map(|left| left / u64::from(per_cluster)) else {
             return wrong(format!("the data begin at sector {data_at} of {sectors}"));
         };
-        let kind = match clusters {
-            _ if wide => Kind::Fat32,
-            0..=MAX_FAT12 => Kind::Fat12,
-            ..=MAX_FAT16 => Kind::Fat16,
-            _ => return wrong(format!("{clusters} clusters are too many for FAT16")),
+        let (kind, most) = match clusters {
+            _ if wide => (Kind::Fat32, MAX_FAT32),
+            ..=MAX_FAT12 => (Kind::Fat12, MAX_FAT12),
+            _ => (Kind::Fat16, MAX_FAT16),
         };
-        if clusters == 0 || clusters > MAX_CLUSTERS.into() {
-            return wrong(format!("{clusters} clusters"));
+        if clusters == 0 || clusters > most {
+            return wrong(format!("{clusters} clusters, {} has 1 to {most}", kind.name()));
         }
         let room = fat_len * sector_len * 8 / kind.bits();
         if room < clusters + u64::from(FIRST_CLUSTER) {

@@ -42,7 +42,7 @@ impl<D: ReadAt> Filesystem<D> {
             let mut bytes = [0; 2];
             self.get(at, &mut bytes)?;
             let both = u32::from(u16::from_le_bytes(bytes));
-            return Ok(if cluster % 2 == 0 { both & 0xfff } else { both >> 4 });
+            return Ok(if cluster.is_multiple_of(2) { both & 0xfff } else { both >> 4 });
         }
         let (number, from) = (at / PAGE, (at % PAGE) as usize);
         let page = match &mut cursor.0 {
@@ -84,7 +84,7 @@ impl<D: ReadAt> Filesystem<D> {
                 Kind::Fat12 => {
                     let mut bytes = [0; 2];
                     self.get(at, &mut bytes)?;
-                    let (shift, mask) = if cluster % 2 == 0 { (0, 0xf000) } else { (4, 0xf) };
+                    let (shift, mask) = if cluster.is_multiple_of(2) { (0, 0xf000) } else { (4, 0xf) };
                     let both = u16::from_le_bytes(bytes) & mask | ((value & 0xfff) as u16) << shift;
                     self.put(at, &both.to_le_bytes())?;
                 }

@@ -46,21 +46,21 @@ pub(crate) fn encode(time: Time) -> (u16, u16, u8) {
         day -= len;
         month += 1;
     }
-    let date = ((year - FIRST_YEAR) << 9 | (month + 1) << 5 | (day + 1)) as u16;
+    let date = (((year - FIRST_YEAR) << 9) | ((month + 1) << 5) | (day + 1)) as u16;
     let in_day = sec.rem_euclid(DAY);
-    let clock = (in_day / 3600 << 11 | in_day / 60 % 60 << 5 | in_day % 60 / 2) as u16;
+    let clock = (((in_day / 3600) << 11) | ((in_day / 60 % 60) << 5) | (in_day % 60 / 2)) as u16;
     (date, clock, (in_day % 2 * 100) as u8 + hundredths as u8)
 }
 
 /// The point in time that date, time and hundredths say; an impossible or missing date is the first day.
 pub(crate) fn decode(date: u16, clock: u16, hundredths: u8) -> Time {
-    let (year, month, day) = (FIRST_YEAR + i64::from(date >> 9), usize::from(date >> 5 & 15), i64::from(date & 31));
+    let (year, month, day) = (FIRST_YEAR + i64::from(date >> 9), usize::from((date >> 5) & 15), i64::from(date & 31));
     let lengths = month_lengths(year);
     let days = match month.checked_sub(1).and_then(|month| lengths.get(..month)) {
         Some(before) => year_start(year) + before.iter().sum::<i64>() + (day - 1).max(0),
         None => year_start(year),
     };
-    let (hour, minute, second) = (i64::from(clock >> 11), i64::from(clock >> 5 & 63), i64::from(clock & 31) * 2);
+    let (hour, minute, second) = (i64::from(clock >> 11), i64::from((clock >> 5) & 63), i64::from(clock & 31) * 2);
     let hundredths = u32::from(hundredths.min(199));
     let sec = days * DAY + hour * 3600 + minute * 60 + second + i64::from(hundredths / 100);
     Time { sec, nsec: hundredths % 100 * 10_000_000 }
@@ -79,7 +79,7 @@ mod tests {
         }
         // date -u -d '2024-02-29 13:14:15' +%s
         let (date, clock, hundredths) = encode(Time { sec: 1_709_212_455, nsec: 999_999_999 });
-        assert_eq!((date, clock, hundredths), (44 << 9 | 2 << 5 | 29, 13 << 11 | 14 << 5 | 7, 199));
+        assert_eq!((date, clock, hundredths), ((44 << 9) | (2 << 5) | 29, (13 << 11) | (14 << 5) | 7, 199));
     }
 
     #[test]

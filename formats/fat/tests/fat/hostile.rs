@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 const MUTANTS: usize = 2000;
-const LONG_MUTANTS: usize = 100_000;
+const LONG_MUTANTS: usize = 30_000;
 
 /// A volume with something of everything, and where its boot sector, table, and directories are.
 fn filled(args: &str, len: u64) -> (Memory, Vec<(usize, usize)>) {
