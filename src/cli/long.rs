@@ -2,6 +2,7 @@
 
 use super::stat::{letter, permissions, utc};
 use super::{bytes, ui};
+use nomount::Result;
 use nomount::ops::look::{FileInfo, Names};
 use nomount::tree::{Stat, Time};
 
@@ -92,41 +93,64 @@ impl Owner {
     }
 }
 
+/// How wide the columns are.
+#[derive(Default)]
+struct Widths {
+    links: usize,
+    owner: usize,
+    group: usize,
+    size: usize,
+    minor: usize,
+    time: usize,
+}
+
+impl Widths {
+    /// As wide as all of these need.
+    fn of(rows: impl Iterator<Item = Cells>) -> Self {
+        let mut widths = Self::default();
+        let mut major = 0;
+        for cells in rows {
+            widths.links = widths.links.max(cells.links.len());
+            widths.owner = widths.owner.max(cells.owner.text().chars().count());
+            widths.group = widths.group.max(cells.group.text().chars().count());
+            widths.time = widths.time.max(cells.time.len());
+            match &cells.size {
+                Size::Bytes(bytes) => widths.size = widths.size.max(bytes.len()),
+                Size::Device(one, two) => {
+                    major = major.max(one.len());
+                    widths.minor = widths.minor.max(two.len());
+                }
+            }
+        }
+        let numbers = if major > 0 { major + 2 + widths.minor } else { 0 };
+        Self { size: widths.size.max(numbers), ..widths }
+    }
+}
+
 impl Long {
-    /// The lines of files, with columns as wide as they need; each with what is given beside it before its name, and
-    /// with the name that is given, raw bytes.
-    pub fn lines<'f>(&self, files: impl Iterator<Item = (&'f FileInfo, &'f str, &'f [u8])> + Clone) -> Vec<String> {
-        let cells: Vec<Cells> = files.clone().map(|(file, _, _)| self.cells(&file.stat)).collect();
-        let width = |of: &dyn Fn(&Cells) -> usize| cells.iter().map(of).max().unwrap_or(0);
-        let chars = |text: &str| text.chars().count();
-        let (links, owner, group, time) = (
-            width(&|cells| cells.links.len()),
-            width(&|cells| chars(cells.owner.text())),
-            width(&|cells| chars(cells.group.text())),
-            width(&|cells| cells.time.len()),
-        );
-        let major = width(&|cells| if let Size::Device(major, _) = &cells.size { major.len() } else { 0 });
-        let minor = width(&|cells| if let Size::Device(_, minor) = &cells.size { minor.len() } else { 0 });
-        let numbers = if major > 0 { major + 2 + minor } else { 0 };
-        let size = width(&|cells| if let Size::Bytes(size) = &cells.size { size.len() } else { 0 }).max(numbers);
-        let line = |(cells, (file, beside, name)): (&Cells, (&FileInfo, &str, &[u8]))| {
-            let of_size = match &cells.size {
-                Size::Bytes(bytes) => format!("{bytes:>size$}"),
-                Size::Device(one, two) => format!("{one:>0$}, {two:>minor$}", size - 2 - minor),
-            };
-            format!(
-                "{}{} {:>links$} {} {} {of_size} {:>time$} {beside}{}{}",
-                letter(file.stat.kind),
-                permissions(file.stat.mode),
-                cells.links,
-                cells.owner.padded(owner),
-                cells.group.padded(group),
-                cells.time,
-                ui::safe(name),
-                arrow(file),
-            )
+    /// Gives `sink` the lines of files, with columns as wide as they need, up to where their names begin. Every file is
+    /// looked at twice: what the lines of a large directory hold would take more memory than what is known of it.
+    pub fn lines(&self, files: &[FileInfo], sink: &mut dyn FnMut(&FileInfo, String) -> Result<()>) -> Result<()> {
+        let widths = Widths::of(files.iter().map(|file| self.cells(&file.stat)));
+        files.iter().try_for_each(|file| sink(file, self.line(file, &widths)))
+    }
+
+    fn line(&self, file: &FileInfo, widths: &Widths) -> String {
+        let Widths { links, owner, group, size, minor, time } = *widths;
+        let cells = self.cells(&file.stat);
+        let of_size = match &cells.size {
+            Size::Bytes(bytes) => format!("{bytes:>size$}"),
+            Size::Device(one, two) => format!("{one:>0$}, {two:>minor$}", size - 2 - minor),
         };
-        cells.iter().zip(files).map(line).collect()
+        format!(
+            "{}{} {:>links$} {} {} {of_size} {:>time$} ",
+            letter(file.stat.kind),
+            permissions(file.stat.mode),
+            cells.links,
+            cells.owner.padded(owner),
+            cells.group.padded(group),
+            cells.time,
+        )
     }
 
     fn cells(&self, stat: &Stat) -> Cells {

@@ -1,6 +1,6 @@
 //! `nomount ls`.
 
-use super::long::{Long, TimeStyle};
+use super::long::{Long, TimeStyle, arrow};
 use super::stat::{file_json, word};
 use super::target::{ImageArgs, Target};
 use super::{bytes, exit, ui};
@@ -148,44 +148,47 @@ impl<'a> Printer<'a> {
 
     /// Prints the files of a directory, or those that were named.
     fn print(&mut self, folder: Option<&GuestPath>, files: Vec<FileInfo>) -> Result<()> {
-        let sums = files.iter().map(|file| self.sum(file)).collect::<Result<Vec<Option<String>>>>()?;
         let first = std::mem::take(&mut self.first);
         if self.args.json {
-            let documents: Vec<Value> = files.iter().zip(sums).map(|(file, sum)| self.file_json(file, sum)).collect();
-            self.json.extend(documents);
+            for file in &files {
+                let document = self.file_json(file)?;
+                self.json.push(document);
+            }
             return Ok(());
         }
         if self.args.csv {
             if first {
                 self.titles()?;
             }
-            return files.iter().zip(sums).try_for_each(|(file, sum)| self.row(file, sum.as_deref()));
+            return files.iter().try_for_each(|file| self.row(file));
         }
         if let Some(folder) = folder {
             self.head(folder, &files, first)?;
         }
-        let width = sums.iter().flatten().map(String::len).max().unwrap_or(1);
-        let beside: Vec<String> = sums
-            .iter()
-            .map(|sum| match self.args.checksum {
-                None => String::new(),
-                Some(_) => format!("{:<width$}  ", sum.as_deref().unwrap_or("-")),
-            })
-            .collect();
-        let names: Vec<Vec<u8>> = files
-            .iter()
-            .map(|file| match (folder, file.path.name()) {
-                (Some(_), Some(name)) => name.to_vec(),
-                _ => file.path.to_bytes(),
-            })
-            .collect();
-        let rows = files.iter().zip(&beside).zip(&names).map(|((file, beside), name)| (file, &beside[..], &name[..]));
-        match &self.long {
-            Some(long) => long.lines(rows).iter().try_for_each(|line| self.out.text(line)),
-            None => {
-                rows.into_iter().try_for_each(|(_, beside, name)| self.out.text(&format!("{beside}{}", ui::safe(name))))
+        match self.long.take() {
+            Some(long) => {
+                let printed = long.lines(&files, &mut |file, line| self.line(file, folder, &line, &arrow(file)));
+                self.long = Some(long);
+                printed
             }
+            None => files.iter().try_for_each(|file| self.line(file, folder, "", "")),
         }
+    }
+
+    /// A line with the checksum that was asked for and the name of a file: of one that is in no folder, its path.
+    fn line(&mut self, file: &FileInfo, folder: Option<&GuestPath>, before: &str, after: &str) -> Result<()> {
+        let name = match (folder, file.path.name()) {
+            (Some(_), Some(name)) => ui::safe(name),
+            _ => ui::safe(&file.path.to_bytes()),
+        };
+        let sum = match self.args.checksum {
+            None => String::new(),
+            Some(algorithm) => {
+                let sum = self.sum(file)?;
+                format!("{:<width$}  ", sum.as_deref().unwrap_or("-"), width = algorithm.width())
+            }
+        };
+        self.out.text(&format!("{before}{sum}{name}{after}"))
     }
 
     /// The directory's name where there are several, and with -l what its files take.
@@ -216,12 +219,12 @@ impl<'a> Printer<'a> {
         }
     }
 
-    fn file_json(&self, file: &FileInfo, sum: Option<String>) -> Value {
+    fn file_json(&self, file: &FileInfo) -> Result<Value> {
         let mut document = file_json(file, Some(&self.names));
         if let Some(algorithm) = self.args.checksum {
-            document["checksum"] = sum.map_or(Value::Null, |sum| json!({ algorithm.name(): sum }));
+            document["checksum"] = self.sum(file)?.map_or(Value::Null, |sum| json!({ algorithm.name(): sum }));
         }
-        document
+        Ok(document)
     }
 
     fn titles(&mut self) -> Result<()> {
@@ -231,7 +234,7 @@ impl<'a> Printer<'a> {
         self.out.line(&ui::csv(TITLES.into_iter().chain(sum)))
     }
 
-    fn row(&mut self, file: &FileInfo, sum: Option<&str>) -> Result<()> {
+    fn row(&mut self, file: &FileInfo) -> Result<()> {
         let stat = &file.stat;
         let name = |name: Option<&[u8]>| name.unwrap_or_default().to_vec();
         let mut fields = vec![
@@ -249,7 +252,7 @@ impl<'a> Printer<'a> {
             file.target.clone().unwrap_or_default(),
         ];
         if self.args.checksum.is_some() {
-            fields.push(sum.unwrap_or_default().into());
+            fields.push(self.sum(file)?.unwrap_or_default().into_bytes());
         }
         self.out.line(&ui::csv(fields))
     }

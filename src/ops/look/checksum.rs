@@ -42,15 +42,21 @@ impl Algorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
+    /// How many digits a checksum has at most.
+    pub fn width(self) -> usize {
+        match self {
+            Self::Md5 => 32,
+            Self::Sha1 => 40,
+            Self::Sha256 => 64,
+            Self::Sha512 => 128,
+            Self::Crc => 10,
+        }
+    }
+
     /// The one whose checksums have so many hexadecimal digits.
     fn of_digits(digits: usize) -> Option<Self> {
-        match digits {
-            32 => Some(Self::Md5),
-            40 => Some(Self::Sha1),
-            64 => Some(Self::Sha256),
-            128 => Some(Self::Sha512),
-            _ => None,
-        }
+        let of_digits = |algorithm: &Self| *algorithm != Self::Crc && algorithm.width() == digits;
+        Self::ALL.into_iter().find(of_digits)
     }
 }
 
