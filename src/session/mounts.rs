@@ -2,12 +2,11 @@
 
 use super::mounted::Mounted;
 use super::{Disk, SessionOptions};
-use crate::disk::{Content, Layout, Volume};
+use crate::disk::{Content, Identity, Layout, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::guest::{FstabEntry, fstab};
 use crate::tree::{FileKind, Follow, GuestPath, MountTree, resolve};
 use nomount_block::{ReadOnly, Window};
-use nomount_ext::{Filesystem, Options};
 
 /// Lines of /etc/fstab that are looked at.
 const MAX_MOUNTS: usize = 256;
@@ -91,14 +90,11 @@ impl VolumeNames {
             names.part_uuid = partition.partuuid.clone();
             names.part_label = Some(partition.name.clone()).filter(|name| !name.is_empty());
         }
-        if volume.content.is_ext()
-            && let Ok(window) = Window::new(ReadOnly(disk), volume.start, volume.len)
-            && let Ok(fs) = Filesystem::open(window, Options::default())
+        if let Ok(window) = Window::new(ReadOnly(disk), volume.start, volume.len)
+            && let Ok(identity) = Identity::read(&window, volume.content)
         {
-            let info = fs.info();
-            let hex: String = info.uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-            names.uuid = Some([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"));
-            names.label = Some(String::from_utf8_lossy(&info.label).into_owned()).filter(|label| !label.is_empty());
+            names.uuid = identity.uuid;
+            names.label = identity.label.map(|label| String::from_utf8_lossy(&label).into_owned());
         }
         names
     }

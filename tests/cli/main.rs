@@ -5,6 +5,7 @@ mod common;
 
 mod check;
 mod customize;
+mod disks;
 mod edit;
 mod files;
 mod in_use;
