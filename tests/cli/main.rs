@@ -4,6 +4,7 @@
 mod common;
 
 mod check;
+mod compat;
 mod customize;
 mod disks;
 mod edit;
