@@ -78,19 +78,27 @@ const NARROW: usize = 72;
 const MAX_COLUMNS: usize = 8;
 
 impl Shown {
-    /// What is to be listed.
-    pub fn selection(&self) -> Selection {
+    fn chosen(&self) -> Selection {
         if self.all {
             return Selection::ALL;
         }
-        let selection = Selection {
+        Selection {
             filesystems: self.filesystems,
             extra: self.extra,
             partitions: self.partitions,
             block_devices: self.block_devices,
             physical_volumes: self.physical_volumes,
-        };
-        selection.or_filesystems()
+        }
+    }
+
+    /// Whether no option says what is to be listed.
+    pub fn chooses_nothing(&self) -> bool {
+        self.chosen() == Selection::default()
+    }
+
+    /// What is to be listed.
+    pub fn selection(&self) -> Selection {
+        self.chosen().or_filesystems()
     }
 
     /// Prints the list as virt-filesystems does.

@@ -3,13 +3,15 @@
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::ops::inspect::{CloudInit, Firmware, Inspection, Kernel, MachineId, SelinuxMode, firmware, inspect};
+use nomount::session::Mount;
 use nomount::{Error, ErrorKind, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::ffi::OsString;
 
 /// Show what a guest is: system, kernels, boot loader, mount points, SELinux, cloud-init, users
 ///
-/// All of it comes from the guest's files; nothing of the guest is run. What cannot be read is a note.
+/// All of it comes from the guest's files; nothing of the guest is run. What cannot be read is a note. Filesystems that
+/// the guest mounts by its fstab, as a separate /boot, are looked into at their place.
 ///
 /// Example: nomount inspect disk.qcow2
 #[derive(Debug, clap::Args)]
@@ -33,24 +35,26 @@ pub fn run(args: &Args) -> Result<u8> {
     let mut session = args.open.open(&target)?;
     let volume = session.volume().to_string();
     let firmware = firmware(session.layout());
+    let mounts = session.mounts().to_vec();
     let found = inspect(session.tree());
     let printed = if args.json {
         let mut document = json!({ "image": target.image.display().to_string(), "volume": volume });
         let facts = serde_json::to_value(&found).expect("facts are plain data");
-        if let (Some(document), serde_json::Value::Object(facts)) = (document.as_object_mut(), facts) {
+        if let (Some(document), Value::Object(facts)) = (document.as_object_mut(), facts) {
             document.extend(facts);
             document.insert("firmware".to_owned(), json!(firmware));
+            document.insert("mounts".to_owned(), mounts.iter().map(mount_json).collect());
         }
         ui::json(document)
     } else {
         found.notes.iter().for_each(|note| ui::note(&ui::safe(note.as_bytes())));
-        ui::lines(as_text(&volume, &found, &firmware).iter().map(|line| ui::safe(line.as_bytes())))
+        ui::lines(as_text(&volume, &found, &firmware, &mounts).iter().map(|line| ui::safe(line.as_bytes())))
     };
     printed.map_err(ui::output_failed)?;
     Ok(exit::DONE)
 }
 
-fn as_text(volume: &str, found: &Inspection, firmware: &[Firmware]) -> Vec<String> {
+fn as_text(volume: &str, found: &Inspection, firmware: &[Firmware], mounts: &[Mount]) -> Vec<String> {
     let guest = &found.guest;
     let mut lines = vec![format!("root: {volume}")];
     let mut say = |name: &str, value: Option<String>| lines.extend(value.map(|value| format!("{name}: {value}")));
@@ -107,9 +111,31 @@ fn as_text(volume: &str, found: &Inspection, firmware: &[Firmware]) -> Vec<Strin
     };
     say("users", Some(format!("{}{names}", users.count)));
     for entry in &guest.fstab {
-        say("mount", Some(format!("{} {} {}", entry.mount_point, entry.spec, entry.fs_type)));
+        let line = format!("{} {} {}", entry.mount_point, entry.spec, entry.fs_type);
+        let of_line = |mount: &&Mount| mount.spec == entry.spec && mount.at.to_string() == entry.mount_point;
+        say(
+            "mount",
+            Some(match mounts.iter().find(of_line) {
+                None => line,
+                Some(Mount { volume, missing, .. }) => {
+                    let volume = volume.as_ref().map(|volume| format!(" = {volume}")).unwrap_or_default();
+                    let missing = missing.as_ref().map(|why| format!(", not looked into: {why}")).unwrap_or_default();
+                    format!("{line}{volume}{missing}")
+                }
+            }),
+        );
     }
     lines
+}
+
+fn mount_json(mount: &Mount) -> Value {
+    json!({
+        "mount_point": ui::bytes_json(&mount.at.to_bytes()),
+        "spec": mount.spec,
+        "partition": mount.volume.as_ref().and_then(|volume| volume.number()),
+        "type": mount.volume.as_ref().map(|volume| volume.content.name()),
+        "missing": mount.missing,
+    })
 }
 
 fn kernel_text(kernel: &Kernel) -> String {

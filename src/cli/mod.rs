@@ -8,6 +8,7 @@ mod check;
 mod checksum;
 mod chmod;
 mod chown;
+mod compat;
 mod completion;
 mod container;
 mod copy_args;
@@ -155,11 +156,19 @@ fn without_short(argument: clap::Arg) -> clap::Arg {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let parsed = help::command().try_get_matches_from(&arguments);
+    match arguments.first().and_then(|program| compat::find(program)) {
+        Some(tool) => compat::main(tool, &arguments),
+        None => run(&arguments),
+    }
+}
+
+/// Runs a command line.
+fn run(arguments: &[OsString]) -> ExitCode {
+    let parsed = help::command().try_get_matches_from(arguments);
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            ui::usage_error(&error, asks_for_json(&arguments));
+            ui::usage_error(&error, asks_for_json(arguments));
             return ExitCode::from(exit::USAGE);
         }
         Err(help) => {
@@ -168,10 +177,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(exit::DONE);
         }
     };
-    signal::handle();
-    std::panic::set_hook(Box::new(exit::report_bug));
     let json = cli.command.json();
-    let run = std::panic::catch_unwind(|| match cli.command {
+    finish(json, || match cli.command {
         Command::Inject(args) => inject::run(args),
         Command::Ls(args) => ls::run(&args),
         Command::Cat(args) => cat::run(&args),
@@ -228,8 +235,15 @@ pub fn main() -> ExitCode {
         Command::Shrink(args) => resize::run_shrink(&args),
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
-    });
-    match run {
+    })
+}
+
+/// Does a command's work, and tells of what went wrong.
+fn finish(json: bool, work: impl FnOnce() -> nomount::Result<u8>) -> ExitCode {
+    signal::handle();
+    std::panic::set_hook(Box::new(exit::report_bug));
+    // Nothing that the work leaves half done is looked at afterwards.
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
         Ok(Ok(code)) => ExitCode::from(code),
         // A reader that has seen enough, as `head`, needs no message.
         Ok(Err(error)) if ui::is_broken_pipe(&error) => ExitCode::from(exit::FAILED),

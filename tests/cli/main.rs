@@ -4,7 +4,9 @@
 mod common;
 
 mod check;
+mod compat;
 mod customize;
+mod disks;
 mod edit;
 mod files;
 mod in_use;

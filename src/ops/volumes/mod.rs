@@ -4,7 +4,7 @@ mod list;
 
 pub use list::{Item, ItemKind, Selection, items};
 
-use crate::disk::{Choice, Identity, Layout, Volume};
+use crate::disk::{Choice, Content, Identity, Layout, Volume};
 use crate::error::{Error, Result};
 use crate::image::{Format, Image, ImageOptions};
 use nomount_block::{ReadAt, ReadOnly, Window};
@@ -88,7 +88,12 @@ pub fn survey(path: &Path, options: &ImageOptions, choice: Choice) -> Result<Sur
 fn look(device: &dyn ReadAt, volume: Volume) -> Result<Surveyed> {
     let window = Window::new(ReadOnly(device), volume.start, volume.len)?;
     let identity = Identity::read(&window, volume.content)?;
-    let usage = volume.content.is_ext().then(|| ext_usage(window).map_err(|error| error.in_volume(volume.to_string())));
+    let usage = match volume.content {
+        content if content.is_ext() => Some(ext_usage(window)),
+        Content::Vfat => Some(fat_usage(window)),
+        _ => None,
+    };
+    let usage = usage.map(|usage| usage.map_err(|error| error.in_volume(volume.to_string())));
     Ok(Surveyed { volume, identity, usage })
 }
 
@@ -102,4 +107,12 @@ fn ext_usage(device: impl ReadAt) -> Result<Usage> {
         inodes: stat.inodes,
         free_inodes: stat.free_inodes,
     })
+}
+
+/// All clusters are for files, and files are not counted (fat_statfs).
+fn fat_usage(device: impl ReadAt) -> Result<Usage> {
+    let info = nomount_fat::Filesystem::open(device, nomount_fat::OpenOptions::default())?.info()?;
+    let bytes = |clusters: u32| u64::from(clusters) * u64::from(info.cluster);
+    let free = bytes(info.free);
+    Ok(Usage { size: bytes(info.clusters), free, available: free, inodes: 0, free_inodes: 0 })
 }
