@@ -4,6 +4,7 @@
 mod common;
 
 mod check;
+mod copy;
 mod customize;
 mod edit;
 mod files;
@@ -18,6 +19,7 @@ mod partitions;
 mod passwords;
 mod refusals;
 mod signals;
+mod tar;
 
 use nomount_kit::{fixture, scratch};
 use std::path::{Path, PathBuf};
