@@ -296,7 +296,7 @@ fn a_debian_comes_back_byte_for_byte() {
     let folder = scratch::folder();
     let path = |name: &str| folder.path().join(name);
     let (source, fresh) = (text(&original), text(&path("fresh.img")));
-    
+
     done(["mkfs", &fresh, "4G", "--seed", "1", "--no-sync"]);
     piped(&["tar-out", &source, "-"], &["tar-in", "--no-sync", &fresh, "-"]);
     judges::e2fsck_fn(Path::new(&fresh), 0).unwrap();
