@@ -6,7 +6,7 @@ use nomount::ops::copy::{Copied, CopyOptions, Existing, Keep, SourceName, Sparse
 use nomount::ops::edit::ModeChange;
 use nomount::ops::populate::HostTree;
 use nomount::ops::{Owner, Silent};
-use nomount::{Error, ErrorKind, Result};
+use nomount::{Error, ErrorKind, Result, Session};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -145,6 +145,12 @@ pub fn contents_only(path: &[u8]) -> bool {
     path == b"." || path.ends_with(b"/.") || path.ends_with(b"/./")
 }
 
+/// Bytes of all that a session's tree is on: no tree has more.
+pub fn room(session: &Session) -> u64 {
+    let mounted = session.mounts().iter().filter_map(|mount| mount.volume.as_ref());
+    mounted.chain([session.volume()]).fold(0, |sum, volume| sum.saturating_add(volume.len))
+}
+
 /// Who hears of how far copies have come.
 pub fn listener() -> Silent {
     Silent
@@ -153,7 +159,7 @@ pub fn listener() -> Silent {
 /// What is told of copies.
 pub fn more(copied: Copied) -> More {
     let line = format!(
-        "  copied: {} entries ({} directories, {} hard links), {} bytes of contents",
+        "  {} entries ({} directories, {} hard links), {} bytes of contents",
         copied.entries, copied.directories, copied.hard_links, copied.bytes
     );
     More { line: Some(line), members: vec![("copied", json!(copied))], notes: copied.notes, list_all: false }

@@ -1,6 +1,6 @@
 //! `nomount copy-out`.
 
-use super::copy_args::{KeepArgs, contents_only, listener};
+use super::copy_args::{KeepArgs, contents_only, listener, room};
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::ops::copy::{Copied, OutOptions, copy_out};
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Result<u8> {
     // As tar does, which other tools of this name call.
     how.keep.links = true;
     let mut session = args.open.open(&target)?;
-    let (volume, room) = (session.volume().to_string(), session.volume().len);
+    let (volume, room) = (session.volume().to_string(), room(&session));
     let tree: &dyn FileTree = session.tree();
     let mut copied = Copied::default();
     for text in &texts {

@@ -1,6 +1,6 @@
 //! `nomount cp`.
 
-use super::copy_args::{IntoArgs, Local, contents_only, listener, more};
+use super::copy_args::{IntoArgs, Local, contents_only, listener, more, room};
 use super::copy_out::report;
 use super::edit::{self, EditArgs, More};
 use super::host_output::HostOutput;
@@ -105,7 +105,7 @@ impl Other {
 
     /// What is copied, and how errors of it are named.
     fn walk(&self, keep: Keep) -> GuestWalk {
-        GuestWalk::new(self.place.clone(), self.session.volume().len, keep.links, keep.xattrs)
+        GuestWalk::new(self.place.clone(), room(&self.session), keep.links, keep.xattrs)
     }
 
     fn named(&self) -> impl Fn(Error) -> Error + use<> {

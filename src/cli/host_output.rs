@@ -1,12 +1,12 @@
 //! A file of the host that appears under its name when it is complete, or standard output.
 
+use nomount::interrupt::Temporary;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 /// Where bytes of a guest go on the host.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub enum HostOutput {
     /// A device, a pipe or the like, which is written as it is.
     Open(File),
     /// A file beside the name, which it gets at the end.
-    Beside(NamedTempFile, PathBuf),
+    Beside(Temporary, PathBuf),
 }
 
 impl HostOutput {
@@ -46,7 +46,7 @@ impl HostOutput {
             Ok(meta) if !meta.is_file() => OpenOptions::new().write(true).open(&path).map(Self::Open).map_err(failed),
             found => {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                let file = NamedTempFile::new_in(folder).map_err(failed)?;
+                let file = Temporary::create(folder, ".nomount-", ".part").map_err(failed)?;
                 // Those of the file that it replaces, or what open(2) gives a new one.
                 let mode = found.map_or(0o666 & !umask(), |meta| meta.permissions().mode() & 0o777);
                 file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
@@ -68,7 +68,7 @@ impl HostOutput {
         let failed = |error| Error::new(ErrorKind::Io, "cannot finish the output").caused_by(error);
         self.flush().map_err(failed)?;
         match self {
-            Self::Beside(file, path) => file.persist(path).map(drop).map_err(|error| failed(error.error)),
+            Self::Beside(file, path) => file.persist(&path).map(drop).map_err(failed),
             Self::Standard(_) | Self::Open(_) => Ok(()),
         }
     }
@@ -86,7 +86,7 @@ impl Write for HostOutput {
         match self {
             Self::Standard(out) => out.write(buf),
             Self::Open(file) => file.write(buf),
-            Self::Beside(file, _) => file.write(buf),
+            Self::Beside(file, _) => file.as_file().write(buf),
         }
     }
 
@@ -94,7 +94,7 @@ impl Write for HostOutput {
         match self {
             Self::Standard(out) => out.flush(),
             Self::Open(file) => file.flush(),
-            Self::Beside(file, _) => file.flush(),
+            Self::Beside(file, _) => file.as_file().flush(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::password::random_bytes;
 use super::target::{ImageArgs, Target, now};
 use super::{bytes, exit, ui};
+use nomount::ops::decompressed;
 use nomount::ops::mkfs::{
     From, Made, MkfsReport, MkfsRequest, SwapOptions, Template, Templates, Tool, What, check_label, mkfs, type_for_os,
 };
@@ -12,7 +13,6 @@ use nomount_ext::{InodeCount, Kind, MkfsOptions, Profile};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -95,7 +95,7 @@ pub struct Args {
     /// num_backup_sb=N, lazy_itable_init[=0|1], discard, nodiscard
     #[arg(short = 'E', long, value_name = "KEY=VALUE,...")]
     extended: Vec<String>,
-    /// Fill it from a directory, a tar file, or `-` for a tar stream on standard input
+    /// Fill it from a directory, a tar file, or `-` for a tar stream on standard input; gzip, xz and zstd are recognised
     #[arg(short = 'd', long = "from", value_name = "DIR|TAR|-")]
     from: Option<OsString>,
     /// Owner of everything that it is filled with, and of the root directory
@@ -352,15 +352,14 @@ fn search_path() -> OsString {
 
 fn source(from: &OsString) -> Result<From> {
     if from == "-" {
-        return Ok(From::Tar(TarStream::new(Box::new(std::io::stdin().lock()) as Box<dyn Read>)));
+        return Ok(From::Tar(TarStream::new(decompressed(std::io::stdin())?)));
     }
     let path = Path::new(from);
     let failed = |error| Error::new(ErrorKind::Io, format!("cannot open {}", path.display())).caused_by(error);
     if path.metadata().map_err(failed)?.is_dir() {
         return Ok(From::Dir(path.to_owned()));
     }
-    let file = std::io::BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?);
-    Ok(From::Tar(TarStream::new(Box::new(file) as Box<dyn Read>)))
+    Ok(From::Tar(TarStream::new(decompressed(File::open(path).map_err(failed)?)?)))
 }
 
 /// Runs the command.

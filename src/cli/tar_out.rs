@@ -1,6 +1,6 @@
 //! `nomount tar-out`.
 
-use super::copy_args::listener;
+use super::copy_args::{listener, room};
 use super::host_output::HostOutput;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> Result<u8> {
     };
     let mut session = args.open.open(&target)?;
     let volume = session.volume().to_string();
-    let room = session.volume().len;
+    let room = room(&session);
     let named = |error: Error| error.in_volume(&volume).in_image(&target.image);
     let tree: &dyn FileTree = session.tree();
     if let (Some(name), None, []) = (file, &target.path, before)

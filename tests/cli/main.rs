@@ -5,6 +5,7 @@ mod common;
 
 mod check;
 mod compat;
+mod copy;
 mod customize;
 mod disks;
 mod edit;
@@ -20,6 +21,7 @@ mod partitions;
 mod passwords;
 mod refusals;
 mod signals;
+mod tar;
 
 use nomount_kit::{fixture, scratch};
 use std::path::{Path, PathBuf};

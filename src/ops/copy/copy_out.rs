@@ -6,6 +6,7 @@
 
 use super::{Copied, Keep};
 use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt::Unfinished;
 use crate::ops::Progress;
 use crate::ops::host_dir::{Facts, HostDir, host_time};
 use crate::ops::populate::{Contents, Item, Meta, Node, Source, clean};
@@ -187,29 +188,27 @@ impl Out<'_> {
         (size, contents): (u64, &mut dyn Contents),
         progress: &mut dyn Progress,
     ) -> Result<()> {
-        let (temporary, file) = self.temporary(dir, to)?;
-        let written = self.fill(&file, to, size, contents, progress).and_then(|()| {
-            self.give_open(&file, to, meta)?;
-            renameat(dir, &*temporary, dir, name).map_err(self.failed("write", to))
-        });
-        if written.is_err() {
-            // The error that matters is the other one.
-            let _ = unlinkat(dir, &*temporary, AtFlags::empty());
-        }
-        written
+        let (temporary, unfinished, file) = self.temporary(dir, to)?;
+        self.fill(&file, to, size, contents, progress)?;
+        self.give_open(&file, to, meta)?;
+        renameat(dir, &*temporary, dir, name).map_err(self.failed("write", to))?;
+        unfinished.finish();
+        Ok(())
     }
 
-    /// A new file beside the one that it will be.
-    fn temporary(&self, dir: &HostDir, to: &GuestPath) -> Result<(Vec<u8>, File)> {
+    /// A new file beside the one that it will be, and its name.
+    fn temporary(&self, dir: &HostDir, to: &GuestPath) -> Result<(Vec<u8>, Unfinished, File)> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut last = Errno::EXIST;
         for number in 0..MAX_TRIES {
-            let name = format!(".nomount-{}-{number}", std::process::id()).into_bytes();
-            match openat(dir, &*name, flags, Mode::RUSR | Mode::WUSR) {
-                Ok(file) => return Ok((name, File::from(file))),
-                Err(Errno::EXIST) => {}
-                Err(errno) => {
-                    last = errno;
+            let name = format!(".nomount-{}-{number}", std::process::id());
+            let path = self.shown(to).with_file_name(&name);
+            let make = |_: &Path| Ok(openat(dir, &*name, flags, Mode::RUSR | Mode::WUSR)?);
+            match Unfinished::make(&path, make) {
+                Ok((unfinished, file)) => return Ok((name.into_bytes(), unfinished, File::from(file))),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    last = Errno::from_io_error(&error).unwrap_or(Errno::IO);
                     break;
                 }
             }

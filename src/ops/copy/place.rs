@@ -50,6 +50,8 @@ pub(super) struct Placer<'a> {
     /// All that a layer has made, which its own whiteouts leave alone.
     pub(super) made: HashSet<GuestPath>,
     buffer: Vec<u8>,
+    /// Attributes that the filesystem cannot store: what it said of the first, and how many files have them.
+    lost: Option<(String, u64)>,
     done: Copied,
 }
 
@@ -66,6 +68,7 @@ impl<'a> Placer<'a> {
             links: HashSet::new(),
             made: HashSet::new(),
             buffer: vec![0; BUFFER],
+            lost: None,
             done: Copied::default(),
         })
     }
@@ -100,7 +103,7 @@ impl<'a> Placer<'a> {
             Thing::HardLink(target) => self.link(editor, &clean(target)?, &place),
             Thing::File(size, next) => {
                 self.give_way(editor, &place)?;
-                editor.begin(&place, NewNode::File, self.attr(&meta, FileKind::File))?;
+                self.begin(editor, &place, NewNode::File, self.attr(&meta, FileKind::File))?;
                 self.write(editor, &place, size, next, progress)?;
                 self.finish(editor, &place, &meta, FileKind::File)
             }
@@ -110,7 +113,7 @@ impl<'a> Placer<'a> {
                 if kind == FileKind::Symlink {
                     self.links.insert(place.clone());
                 }
-                editor.begin(&place, node, self.attr(&meta, kind))?;
+                self.begin(editor, &place, node, self.attr(&meta, kind))?;
                 self.finish(editor, &place, &meta, kind)
             }
         }
@@ -119,19 +122,66 @@ impl<'a> Placer<'a> {
     /// Gives directories their attributes, the innermost first.
     pub(super) fn finish_dirs(mut self, editor: &mut Editor<'_>) -> Result<Copied> {
         while let Some(Late { place, meta, made }) = self.later.pop() {
-            let attr = self.attr(&meta, FileKind::Dir);
+            let attr = self.asked_for(&meta, FileKind::Dir);
             let xattrs = self.xattrs(&meta);
-            if made {
-                editor.finish_dir(&place, attr, xattrs)?;
-                continue;
+            let set =
+                if made { editor.finish_dir(&place, attr, xattrs) } else { self.change_dir(editor, &place, &meta) };
+            if let Some(times) = self.or_note(&place, attr, set)?
+                && editor.finish_dir(&place, attr, &[]).is_err()
+            {
+                editor.finish_dir(&place, times, &[])?;
             }
-            for (name, value) in xattrs {
-                editor.set_xattr(&place, name, Some(value))?;
-            }
-            editor.set(&place, self.explicit(&meta, editor.tree().stat(&place)?.mode))?;
-            editor.set_times(&place, attr.atime, attr.mtime)?;
+        }
+        if let Some((what, count)) = self.lost.take() {
+            let more = if count > 1 { format!(", and {} more like it", count - 1) } else { String::new() };
+            self.done.notes.push(format!("{what}{more}"));
         }
         Ok(self.done)
+    }
+
+    /// Of a directory that was there, only what was asked for changes.
+    fn change_dir(&self, editor: &mut Editor<'_>, place: &GuestPath, meta: &Meta) -> Result<()> {
+        for (name, value) in self.xattrs(meta) {
+            editor.set_xattr(place, name, Some(value))?;
+        }
+        let (keep, before) = (self.how.keep, editor.tree().stat(place)?.mode);
+        let base = if keep.mode { u32::from(meta.mode) } else { before };
+        let mode = self.how.mode.as_ref().map(|change| change.apply(base, true));
+        let wanted = Wanted {
+            mode: mode.or(keep.mode.then_some(base)),
+            uid: self.owner.0.or(keep.ownership.then_some(meta.uid)),
+            gid: self.owner.1.or(keep.ownership.then_some(meta.gid)),
+        };
+        editor.set(place, wanted)?;
+        let time = keep.timestamps.then_some(meta.mtime);
+        editor.set_times(place, time, time)
+    }
+
+    /// What a filesystem cannot store is noted where it came along with a file, and an error where it was asked for by
+    /// itself. Then the attributes that are left, which are times, are answered.
+    fn or_note(&mut self, place: &GuestPath, attr: SetAttr, result: Result<()>) -> Result<Option<SetAttr>> {
+        match result {
+            Err(error)
+                if error.kind() == ErrorKind::Unsupported && self.how.owner.is_none() && self.how.mode.is_none() =>
+            {
+                let lost = self.lost.get_or_insert_with(|| (format!("{place}: {error}"), 0));
+                lost.1 += 1;
+                Ok(Some(SetAttr { atime: attr.atime, mtime: attr.mtime, ..SetAttr::default() }))
+            }
+            result => result.map(|()| None),
+        }
+    }
+
+    fn begin(&mut self, editor: &mut Editor<'_>, place: &GuestPath, node: NewNode, attr: SetAttr) -> Result<()> {
+        let made = editor.begin(place, node.clone(), attr);
+        // A link or a device that cannot be made is none without its owner either.
+        if !matches!(node, NewNode::File | NewNode::Dir) {
+            return made;
+        }
+        match self.or_note(place, attr, made)? {
+            Some(times) => editor.begin(place, node, times),
+            None => Ok(()),
+        }
     }
 
     /// Adds to what is told at the end.
@@ -161,26 +211,28 @@ impl<'a> Placer<'a> {
         }
     }
 
-    /// Of a directory that was there, only what was asked for changes.
-    fn explicit(&self, meta: &Meta, before: u32) -> Wanted {
-        let keep = self.how.keep;
-        let base = if keep.mode { u32::from(meta.mode) } else { before };
-        Wanted {
-            mode: match &self.how.mode {
-                Some(change) => Some(change.apply(base, true)),
-                None => keep.mode.then_some(base),
-            },
-            uid: self.owner.0.or(keep.ownership.then_some(meta.uid)),
-            gid: self.owner.1.or(keep.ownership.then_some(meta.gid)),
-        }
+    /// Those that something new does not have when it is made, or may have lost since: what nobody asked for is as the
+    /// filesystem has it.
+    fn asked_for(&self, meta: &Meta, kind: FileKind) -> SetAttr {
+        let all = self.attr(meta, kind);
+        let mode = all.mode.filter(|_| self.how.keep.mode || self.how.mode.is_some());
+        SetAttr { mode, atime: all.atime, mtime: all.mtime, ..SetAttr::default() }
     }
 
     fn xattrs<'m>(&self, meta: &'m Meta) -> &'m [Xattr] {
         if self.how.keep.xattrs { &meta.xattrs } else { &[] }
     }
 
-    fn finish(&self, editor: &mut Editor<'_>, place: &GuestPath, meta: &Meta, kind: FileKind) -> Result<()> {
-        editor.finish(place, self.attr(meta, kind), self.xattrs(meta), self.how.keep.xattrs)
+    fn finish(&mut self, editor: &mut Editor<'_>, place: &GuestPath, meta: &Meta, kind: FileKind) -> Result<()> {
+        let attr = self.asked_for(meta, kind);
+        let xattrs = self.xattrs(meta);
+        let finished = editor.finish(place, attr, xattrs, self.how.keep.xattrs);
+        let Some(times) = self.or_note(place, attr, finished)? else { return Ok(()) };
+        // It may be only the extended attributes.
+        if !xattrs.is_empty() && editor.finish(place, attr, &[], false).is_ok() {
+            return Ok(());
+        }
+        editor.finish(place, times, &[], false)
     }
 
     /// The directory at a path below the top. Links that were there before are followed inside the guest; those that
@@ -228,8 +280,8 @@ impl<'a> Placer<'a> {
         }
         let (uid, gid) = (self.owner.0.unwrap_or(0), self.owner.1.unwrap_or(0));
         let attr = SetAttr { mode: Some(0o755), uid: Some(uid), gid: Some(gid), ..SetAttr::default() };
-        editor.begin(place, NewNode::Dir, attr)?;
-        editor.finish(place, attr, &[], false)
+        self.begin(editor, place, NewNode::Dir, attr)?;
+        editor.finish(place, SetAttr::default(), &[], false)
     }
 
     fn make_dir(&mut self, editor: &mut Editor<'_>, place: &GuestPath, meta: Meta) -> Result<()> {
@@ -260,8 +312,8 @@ impl<'a> Placer<'a> {
             (None, _) => {}
         }
         let attr = self.attr(&meta, FileKind::Dir);
-        editor.begin(place, NewNode::Dir, attr)?;
-        editor.finish(place, attr, &[], self.how.keep.xattrs)?;
+        self.begin(editor, place, NewNode::Dir, attr)?;
+        editor.finish(place, SetAttr::default(), &[], self.how.keep.xattrs)?;
         self.later.push(Late { place: place.clone(), meta, made: true });
         Ok(())
     }
