@@ -6,7 +6,9 @@ use super::target::Target;
 use nomount::ops::edit::{edit_text, file_path, sed};
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::{OsStr, OsString};
+use std::fs::Permissions;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 /// Edit a file of a guest, in your editor or with expressions of sed
@@ -61,7 +63,8 @@ pub fn run(args: &Args) -> Result<u8> {
 fn in_editor(text: &[u8], name: &[u8]) -> Result<Vec<u8>> {
     let failed = |what: &str, error: std::io::Error| Error::new(ErrorKind::Io, what.to_owned()).caused_by(error);
     // A folder that only the user can enter; gone in the end, whatever happens.
-    let folder = tempfile::Builder::new().prefix("nomount-edit-").tempdir();
+    let private = Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new().prefix("nomount-edit-").permissions(private).tempdir();
     let folder = folder.map_err(|error| failed("cannot make a folder for the text", error))?;
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
     let name: Vec<u8> = name.iter().map(|byte| if is_plain(byte) { *byte } else { b'_' }).collect();

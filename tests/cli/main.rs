@@ -17,6 +17,7 @@ mod part;
 mod partitions;
 mod passwords;
 mod refusals;
+mod selinux;
 mod signals;
 
 use nomount_kit::{fixture, scratch};
