@@ -166,16 +166,6 @@ pub fn run(args: &EditArgs, target: &Target, work: impl FnOnce(&mut Editor<'_>) 
     run_telling(args, target, |editor| work(editor).map(|()| More::default()))
 }
 
-/// The same, and lists all changes, however many, or the first few.
-pub fn run_listing(
-    args: &EditArgs,
-    target: &Target,
-    list_all: bool,
-    work: impl FnOnce(&mut Editor<'_>) -> Result<()>,
-) -> Result<u8> {
-    run_telling(args, target, |editor| work(editor).map(|()| More { list_all, ..More::default() }))
-}
-
 /// The same for work that has more to tell.
 pub fn run_telling(args: &EditArgs, target: &Target, work: impl FnOnce(&mut Editor<'_>) -> Result<More>) -> Result<u8> {
     let prepared = args.prepare(target)?;

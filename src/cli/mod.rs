@@ -20,6 +20,7 @@ mod df;
 mod diff;
 mod du;
 mod edit;
+mod edit_text;
 mod exit;
 mod fattr;
 mod filesystems;
@@ -100,6 +101,7 @@ enum Command {
     Inspect(inspect::Args),
     Write(write::WriteArgs),
     Append(write::AppendArgs),
+    Edit(edit_text::Args),
     Mkdir(mkdir::Args),
     Chmod(chmod::Args),
     Chown(chown::Args),
@@ -195,6 +197,7 @@ fn run(arguments: &[OsString]) -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Write(args) => write::run_write(&args),
         Command::Append(args) => write::run_append(&args),
+        Command::Edit(args) => edit_text::run(&args),
         Command::Mkdir(args) => mkdir::run(&args),
         Command::Chmod(args) => chmod::run(&args),
         Command::Chown(args) => chown::run(&args),
@@ -280,6 +283,7 @@ impl Command {
             Self::Inspect(args) => args.json,
             Self::Write(args) => args.json(),
             Self::Append(args) => args.json(),
+            Self::Edit(args) => args.edit.json,
             Self::Mkdir(args) => args.edit.json,
             Self::Chmod(args) => args.edit.json,
             Self::Chown(args) => args.edit.json,

@@ -1,11 +1,11 @@
 //! `nomount relabel`.
 
-use super::edit::{self, EditArgs};
+use super::edit::{self, EditArgs, More};
 use super::target::Target;
-use super::ui;
 use nomount::Result;
 use nomount::ops::selinux::{Relabel, RelabelOptions, relabel};
 use nomount::tree::GuestPath;
+use serde_json::json;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
@@ -31,7 +31,7 @@ pub struct Args {
     /// Set whole contexts, and customizable types as well
     #[arg(long, short = 'F')]
     force: bool,
-    /// Tell how many files were looked at, and list all that get another context
+    /// List all files that get another context, however many
     #[arg(long, short = 'v')]
     verbose: bool,
     #[command(flatten)]
@@ -45,13 +45,15 @@ pub fn run(args: &Args) -> Result<u8> {
     let paths = if has_path { target.guest_paths(&args.paths)? } else { vec![GuestPath::root()] };
     let exclude: Result<Vec<GuestPath>> = args.exclude.iter().map(|path| GuestPath::parse(path.as_bytes())).collect();
     let request = Relabel { paths, exclude: exclude?, options: RelabelOptions { force: args.force } };
-    edit::run_listing(&args.edit, &target, args.verbose, |editor| {
+    edit::run_telling(&args.edit, &target, |editor| {
         let (done, notes) = relabel(editor, &request)?;
-        notes.iter().for_each(|text| ui::note(text));
-        if args.verbose {
-            let bare = if done.bare > 0 { format!(", {} without a context", done.bare) } else { String::new() };
-            ui::note(&format!("{} files looked at, {} with another context now{bare}", done.files, done.changed));
-        }
-        Ok(())
+        let bare = if done.bare > 0 { format!(", {} without one", done.bare) } else { String::new() };
+        let line = format!("  {} files looked at, {} with another context now{bare}", done.files, done.changed);
+        Ok(More {
+            notes,
+            line: Some(line),
+            list_all: args.verbose,
+            members: vec![("files", json!(done.files)), ("changed", json!(done.changed)), ("bare", json!(done.bare))],
+        })
     })
 }

@@ -20,6 +20,7 @@ mod part;
 mod partitions;
 mod passwords;
 mod refusals;
+mod selinux;
 mod signals;
 mod tar;
 

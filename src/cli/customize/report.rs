@@ -5,8 +5,8 @@ use crate::cli::target::Target;
 use crate::cli::{exit, ui};
 use nomount::Result;
 use nomount::ops::customize::Done;
-use nomount::ops::edit::{Edited, edit as edit_tree};
-use nomount::ops::{Change, Editor};
+use nomount::ops::edit::{Edited, edit_labelled};
+use nomount::ops::{Change, Editor, What};
 use serde_json::{Value, json};
 
 /// Changes of one operation that are listed as text; JSON and dry runs have all.
@@ -23,7 +23,7 @@ pub fn run_and_report(
     let mut session = prepared.open()?;
     let place = Place::of(&session);
     let mut done = Vec::new();
-    let edited = edit_tree(session.tree(), |editor| {
+    let edited = edit_labelled(session.tree(), args.selinux, |editor| {
         done = work(editor)?;
         Ok(())
     });
@@ -47,6 +47,10 @@ pub fn run_and_report(
     edited.notes.iter().for_each(|text| ui::note(text));
     let mut lines = vec![place.line(image)];
     operations.iter().for_each(|(done, changes)| lines.extend(as_text(done, changes, args.dry_run)));
+    let labelled = edited.changes.iter().filter(|change| matches!(change.what, What::Labelled { .. })).count();
+    if labelled > 0 {
+        lines.push(format!("  SELinux contexts from the guest's policy: {labelled}"));
+    }
     if edited.changes.is_empty() {
         lines.push("  nothing to change".to_owned());
     }

@@ -31,7 +31,7 @@ fn parse(text: &[u8]) -> Config {
     let mode = values(b"SELINUX=").next().unwrap_or_default();
     let is_disabled = mode.get(..8).is_some_and(|mode| mode.eq_ignore_ascii_case(b"disabled"));
     let is_plain = |name: &&[u8]| !name.is_empty() && *name != b"." && *name != b".." && !name.contains(&b'/');
-    let policy = values(b"SELINUXTYPE=").last().filter(is_plain).unwrap_or(DEFAULT_TYPE).to_vec();
+    let policy = values(b"SELINUXTYPE=").next_back().filter(is_plain).unwrap_or(DEFAULT_TYPE).to_vec();
     Config { is_disabled, policy }
 }
 

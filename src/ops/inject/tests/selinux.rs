@@ -1,6 +1,7 @@
 //! K3 to K5: the restorecon in rc.local.
 
 use super::*;
+use crate::ops::selinux::Labelling;
 
 const NOVA_LINES: &str = "\n# Added by Nova to ensure injected ssh keys have the right context\n\
                           restorecon -RF root/.ssh 2>/dev/null || :\n";
@@ -192,4 +193,44 @@ fn k5_new_files_without_a_context_are_pointed_out() {
     assert!(unlabelled[0].ends_with("gives them one: /opt, /opt/new"), "{unlabelled:?}");
     let mut other = debian();
     assert_eq!(done(&mut other, &request).notes, Vec::<String>::new());
+}
+
+#[test]
+fn k5_with_a_policy_the_keys_are_labelled_and_nothing_runs_at_boot() {
+    let guest = || {
+        let mut tree = selinux("/etc/rc.local");
+        let contexts = "/.*\tsystem_u:object_r:default_t:s0\n/root/\\.ssh(/.*)?\tsystem_u:object_r:ssh_home_t:s0\n\
+                        /opt(/.*)?\tsystem_u:object_r:usr_t:s0\n";
+        tree.file("/etc/selinux/targeted/contexts/files/file_contexts", contexts);
+        tree
+    };
+    let label = |tree: &MemTree, at: &str| {
+        let xattrs = tree.xattrs(&path(at)).unwrap();
+        xattrs.into_iter().find(|(name, _)| name == b"security.selinux").map(|(_, context)| context)
+    };
+    let mut tree = guest();
+    let request = InjectRequest { files: vec![file("/opt/new", "2")], ..key() };
+    let report = done(&mut tree, &request);
+    assert!(!tree.has("/etc/rc.local") && !tree.has("/etc/systemd"));
+    for (at, wanted) in [
+        ("/root/.ssh", &b"system_u:object_r:ssh_home_t:s0\0"[..]),
+        ("/root/.ssh/authorized_keys", b"system_u:object_r:ssh_home_t:s0\0"),
+        ("/opt", b"system_u:object_r:usr_t:s0\0"),
+        ("/opt/new", b"system_u:object_r:usr_t:s0\0"),
+    ] {
+        assert_eq!(label(&tree, at).as_deref(), Some(wanted), "{at}");
+    }
+    assert_eq!(report.notes, Vec::<String>::new());
+    let labels = report.changes.iter().filter(|change| change.to_string().starts_with("label ")).count();
+    assert_eq!(labels, 4);
+
+    // Not asked for: neither contexts nor a restorecon, and it is said. As Nova: the restorecon and no contexts.
+    let mut tree = guest();
+    let report = done(&mut tree, &InjectRequest { labelling: Labelling::None, ..key() });
+    assert!(!tree.has("/etc/rc.local") && label(&tree, "/root/.ssh").is_none());
+    assert!(report.notes[0].contains("without an SELinux context"), "{:?}", report.notes);
+    let mut tree = guest();
+    done(&mut tree, &nova(key()));
+    assert_eq!(tree.text("/etc/rc.local"), format!("#!/bin/sh{NOVA_LINES}"));
+    assert_eq!(label(&tree, "/root/.ssh"), None);
 }

@@ -4,10 +4,14 @@ use super::*;
 use nomount_kit::require;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// The policy of Debian's package selinux-policy-default.
-const POLICY: &str = "/etc/selinux/default/contexts/files";
+/// Where the files of a policy are: that of Debian's package selinux-policy-default, or another in a folder that
+/// NOMOUNT_SELINUX_POLICY names.
+fn policy_dir() -> PathBuf {
+    let named = std::env::var_os("NOMOUNT_SELINUX_POLICY");
+    named.map_or_else(|| PathBuf::from("/etc/selinux/default/contexts/files"), PathBuf::from)
+}
 
 /// How matchpathcon calls the kinds of files.
 const KINDS: [(&str, FileKind); 7] = [
@@ -72,7 +76,7 @@ fn theirs(contexts: &Path, kind: &str, paths: &[String]) -> Vec<String> {
 
 /// Copies the policy to where it can be added to, without the compiled forms, and reads it.
 fn copied(dir: &Path, local: &str, subs: &str) -> Policy {
-    let text = |name: &str| fs::read(Path::new(POLICY).join(name)).unwrap_or_default();
+    let text = |name: &str| fs::read(policy_dir().join(name)).unwrap_or_default();
     let texts = [text("file_contexts"), text("file_contexts.homedirs"), local.as_bytes().to_vec()];
     let dist = text("file_contexts.subs_dist");
     for (suffix, text) in ["", ".homedirs", ".local"].iter().zip(&texts) {
@@ -88,7 +92,7 @@ fn a_whole_policy_as_libselinux_looks_it_up() {
     if !require(&["matchpathcon"]) {
         return;
     }
-    if !Path::new(POLICY).exists() {
+    if !policy_dir().join("file_contexts").exists() {
         nomount_kit::tool::skip("no policy in /etc/selinux/default; testdata/install-judges.sh installs it");
         return;
     }
