@@ -14,11 +14,11 @@ use std::ffi::OsString;
 /// Operations are those of virt-sysprep that change files: logs, leases, host keys, the machine id and so on. Home
 /// directories are those in the guest's passwd. All is one commit, or nothing is changed. The operations of customize can
 /// be given as well, and are done after the others.
+///
+/// Example: nomount sysprep template.qcow2 --operations defaults,-ssh-userdir --hostname template
+///
+/// Example: nomount sysprep --list-operations
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  nomount sysprep template.qcow2
-  nomount sysprep --operations defaults,-ssh-userdir --hostname template template.qcow2
-  nomount sysprep --list-operations")]
 pub struct Args {
     /// The image
     #[arg(value_name = "IMAGE[@PARTITION]", required_unless_present = "list_operations")]

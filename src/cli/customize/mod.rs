@@ -25,10 +25,11 @@ use std::ffi::OsString;
 ///
 /// Modes are octal, as 644, or symbolic. Owners are names of the guest, or numbers. What is copied in is root's, with
 /// mode 0644, or 0755 if it is executable on the host.
+///
+/// Example: nomount customize disk.qcow2 --hostname web1 --ssh-inject root --root-password file:pw
+///
+/// Example: nomount customize disk.qcow2 --firstboot-command 'apt-get -y install nginx' --delete '/var/log/*.gz'
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  nomount customize disk.qcow2 --hostname web1 --timezone Europe/Berlin --ssh-inject root --root-password file:pw \\
-      --firstboot-command 'apt-get -y install nginx'")]
 pub struct Args {
     /// The image
     #[arg(value_name = "IMAGE[@PARTITION]")]
