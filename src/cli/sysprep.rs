@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<u8> {
         wanted.push_str(",user-account");
     }
     let tasks = choose(&wanted)?;
-    let Loaded { operations, passwords } = args.customize.load()?;
+    let Loaded { operations, passwords } = args.customize.load(&target)?;
     if !operations.is_empty() && !tasks.iter().any(|task| task.name == CUSTOMIZE) {
         let message = "operations of customize are given, but customize is not among the operations";
         return Err(Error::new(ErrorKind::Usage, message));

@@ -86,7 +86,7 @@ pub fn whole_image(image: &OsString) -> Result<Target> {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8> {
     let target = whole_image(&args.image)?;
-    let Loaded { operations, passwords } = args.operations.load()?;
+    let Loaded { operations, passwords } = args.operations.load(&target)?;
     if operations.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "no operation is given").hint("see nomount customize --help"));
     }

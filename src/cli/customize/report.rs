@@ -2,11 +2,11 @@
 
 use crate::cli::edit::{self, EditArgs, Place};
 use crate::cli::target::Target;
-use crate::cli::{exit, ui};
-use nomount::Result;
+use crate::cli::ui;
 use nomount::ops::customize::Done;
 use nomount::ops::edit::{Edited, edit as edit_tree};
 use nomount::ops::{Change, Editor};
+use nomount::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 
 /// Changes of one operation that are listed as text; JSON and dry runs have all.
@@ -19,6 +19,10 @@ pub fn run_and_report(
     passwords: &[(String, String)],
     work: impl FnOnce(&mut Editor<'_>) -> Result<Vec<Done>>,
 ) -> Result<u8> {
+    if args.json && !passwords.is_empty() {
+        let message = "a random password would have to be shown, and passwords are never part of JSON";
+        return Err(Error::new(ErrorKind::Usage, message).hint("make one yourself and give it with file: or fd:"));
+    }
     let prepared = args.prepare(target)?;
     let mut session = prepared.open()?;
     let place = Place::of(&session);
@@ -40,7 +44,7 @@ pub fn run_and_report(
             document[name] = value;
         }
         ui::json(document).map_err(ui::output_failed)?;
-        return Ok(exit::DONE);
+        return Ok(args.exit_code(!edited.changes.is_empty()));
     }
     done.iter().for_each(|done| done.warnings.iter().for_each(|text| ui::warning(text)));
     edited.warnings.iter().for_each(|text| ui::warning(text));
@@ -59,7 +63,7 @@ pub fn run_and_report(
     }
     lines.extend(edit::outcome(Some(&commit), args.dry_run));
     ui::lines(lines).map_err(ui::output_failed)?;
-    Ok(exit::DONE)
+    Ok(args.exit_code(!edited.changes.is_empty()))
 }
 
 /// Each operation with its own changes. What comes after the last, as labels do, belongs to none.

@@ -3,6 +3,7 @@
 
 mod append_line;
 mod assignment;
+mod copies;
 mod firstboot;
 mod glob;
 mod hostname;
@@ -16,11 +17,10 @@ pub use operation::{NewPassword, Operation};
 
 use super::Editor;
 use super::edit::{self, LinkOptions, NewSize, RenameOptions, TouchOptions};
-use super::editor::Wanted;
 use super::inject::add_keys;
 use crate::account::crypt::Method;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tree::{FileKind, Follow, GuestPath, Time, Walk, existing, find};
+use crate::tree::{FileKind, Follow, GuestPath, Time, Walk, existing};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -95,6 +95,10 @@ fn apply_one(editor: &mut Editor<'_>, operation: Operation, settings: &Settings,
         Operation::AppendLine { path, line } => append_line::append_line(editor, &path, &line),
         Operation::Chmod { mode, path } => edit::chmod(editor, &path, &mode, false),
         Operation::Chown { owner, path } => edit::chown(editor, &path, &owner, Follow::Last, false),
+        Operation::Copy { source, destination } => copies::copy(editor, &source, &destination, remarks),
+        Operation::CopyIn { name, mut source, directory } => {
+            copies::copy_in(editor, name, source.as_mut(), &directory, remarks)
+        }
         Operation::Delete(pattern) => delete(editor, &pattern, remarks),
         Operation::Firstboot { name, script } => firstboot::add(editor, &name, &script),
         Operation::FirstbootInstall(packages) => firstboot::add_install(editor, &packages),
@@ -113,6 +117,7 @@ fn apply_one(editor: &mut Editor<'_>, operation: Operation, settings: &Settings,
         Operation::SshInject { user, keys } => {
             add_keys(editor, &user, &keys).map(|warnings| warnings.into_iter().for_each(|text| remarks.warn(text)))
         }
+        Operation::TarIn { mut source, directory } => copies::tar_in(editor, source.as_mut(), &directory, remarks),
         Operation::Timezone(name) => timezone::set(editor, &name),
         Operation::Touch(path) => {
             let (atime, mtime) = (Some(settings.now), Some(settings.now));
@@ -123,8 +128,8 @@ fn apply_one(editor: &mut Editor<'_>, operation: Operation, settings: &Settings,
             edit::truncate(editor, &path, NewSize::To(0), false)
         }
         Operation::TruncateRecursive(path) => truncate_recursive(editor, &path),
-        Operation::Upload { name, contents, executable, destination } => {
-            upload(editor, &name, &contents, executable, &destination)
+        Operation::Upload { name, mut contents, executable, destination } => {
+            copies::upload(editor, &name, contents.as_mut(), executable, &destination)
         }
         Operation::Write { path, contents } => edit::write(editor, &path, &contents),
     }
@@ -148,22 +153,6 @@ fn truncate_recursive(editor: &mut Editor<'_>, path: &GuestPath) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn upload(
-    editor: &mut Editor<'_>,
-    name: &[u8],
-    contents: &[u8],
-    executable: bool,
-    destination: &GuestPath,
-) -> Result<()> {
-    let found = find(editor.tree(), destination)?;
-    let path = match found.and_then(|found| Some((found.path, found.stat?))) {
-        Some((dir, stat)) if stat.kind == FileKind::Dir => dir.join(name),
-        _ => destination.clone(),
-    };
-    let mode = if executable { 0o755 } else { 0o644 };
-    editor.replace(&path, contents, Wanted::mode(mode)).map(drop)
 }
 
 #[cfg(test)]
