@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<u8> {
     }
     let accounts = Accounts { remove: args.remove_user_accounts.clone(), keep: args.keep_user_accounts.clone() };
     let settings = args.settings.settings()?;
-    run_and_report(&args.edit, &target, &passwords, |editor| {
+    run_and_report(&args.edit, &args.settings, &target, &passwords, |editor| {
         let mut done = sysprep(editor, &tasks, &accounts)?;
         done.extend(apply(editor, operations, &settings)?);
         Ok(done)

@@ -163,6 +163,40 @@ fn what_cannot_be_done_is_refused_before_anything_is() {
 }
 
 #[test]
+fn new_files_get_the_contexts_of_the_guests_policy() {
+    let guest = Guest::new();
+    let policy = [
+        "--mkdir=/etc/selinux/targeted/contexts/files",
+        "--write=/etc/selinux/config:SELINUX=enforcing\nSELINUXTYPE=targeted\n",
+    ]
+    .map(|argument| argument.replace("\\n", "\n"));
+    let contexts = local(
+        &guest,
+        "contexts",
+        "/.*\tsystem_u:object_r:default_t:s0\n/opt(/.*)?\tsystem_u:object_r:usr_t:s0\n",
+        0o644,
+    );
+    let upload = format!("--upload={contexts}:/etc/selinux/targeted/contexts/files/file_contexts");
+    done(["customize", &guest.arg(), "--no-selinux-relabel", &policy[0], &policy[1], &upload]);
+    let context = |path: &str| {
+        let ran = run(["getfattr", "-n", "security.selinux", &format!("{}:{path}", guest.arg())]);
+        ran.stdout.lines().find_map(|line| line.strip_prefix("security.selinux=").map(str::to_owned))
+    };
+    assert_eq!(context("/etc/selinux/config"), None);
+    let ran = done(["customize", &guest.arg(), "--write", "/opt/new:text"]);
+    assert!(ran.stdout.contains("1 file got an SELinux context"), "{ran:?}");
+    assert!(context("/opt/new").unwrap().contains("usr_t"));
+    let args = ["--selinux-relabel", "--selinux-relabel-exclude", "/home", "--json"];
+    let document = json(&done([&["customize", &guest.arg()], &args[..]].concat()));
+    assert_eq!(document["operations"][0]["operation"], "selinux-relabel");
+    assert!(context("/etc/selinux/config").unwrap().contains("default_t"));
+    assert_eq!(context("/home"), None);
+    // In a guest without a policy there is nothing to do.
+    let plain = done(["customize", &Guest::new().arg(), "--selinux-relabel"]);
+    assert!(plain.stdout.contains("nothing to change"), "{plain:?}");
+}
+
+#[test]
 fn random_passwords_are_shown_once_they_are_set() {
     if !require(&["perl"]) {
         return;

@@ -6,7 +6,7 @@ use crate::cli::target::Target;
 use crate::cli::{host_file, password};
 use nomount::ops::copy::{Keep, Stream};
 use nomount::ops::customize::{NewPassword, Operation};
-use nomount::ops::edit::{ModeChange, file_path};
+use nomount::ops::edit::{ModeChange, file_path, sed};
 use nomount::ops::populate::TarStream;
 use nomount::ops::{Owner, decompressed};
 use nomount::tree::GuestPath;
@@ -71,6 +71,10 @@ fn read(loaded: &mut Loaded, image: &Target, name: &str, value: &[u8]) -> Result
             Operation::CopyIn { name: local.name.name, source, directory: path(directory)? }
         }
         "delete" => Operation::Delete(value.to_vec()),
+        "edit" => {
+            let (file, script) = pair(value, "FILE:EXPR")?;
+            Operation::Edit { path: file_path(file)?, script: sed::parse_perl(text(script)?)? }
+        }
         "firstboot" => {
             let local = Path::new(OsStr::from_bytes(value));
             Operation::Firstboot { name: file_name(local)?, script: host_file::read(local)? }
@@ -247,6 +251,7 @@ mod tests {
             ("chown", "0.0:/f", "chown /f"),
             ("chown", "a.b:c:/f:/x", "chown /f:/x"),
             ("chown", "1:2:f", "chown /f"),
+            ("edit", "/f:s/:/;/", "edit /f"),
             ("link", "../a:/b:c", "link ../a"),
             ("password", "me:locked:disabled", "password me"),
             ("root-password", "locked", "password root"),
@@ -266,6 +271,7 @@ mod tests {
             ("chown", "/f"),
             ("chown", ":/f"),
             ("write", "/etc/:x"),
+            ("edit", "/f:nonsense"),
             ("mkdir", "/../.."),
             ("password", "me"),
             ("password", "me:hunter2"),

@@ -31,6 +31,7 @@ const SPECS: &[Spec] = &[
     spec("copy", "SOURCE:DEST", "Copy inside the guest, with all below and all attributes, as cp -a"),
     spec("copy-in", "LOCAL:DIR", "Copy a file or directory of the host into a directory that exists"),
     spec("delete", "PATH", "Remove what a path with wildcards matches, directories with all that is below"),
+    spec("edit", "FILE:EXPR", "Change the lines of a text file by expressions such as s/old/new/g, as Perl has them"),
     spec("firstboot", "SCRIPT", "Run a script of the host once, at the guest's next boot"),
     spec("firstboot-command", "COMMAND", "Run a shell command once, at the guest's next boot"),
     spec("firstboot-install", "PKG,PKG..", "Let the guest's package manager install packages at its next boot"),

@@ -1,10 +1,11 @@
 //! Doing operations, committing them, and telling what each did.
 
+use super::SettingArgs;
 use crate::cli::edit::{self, EditArgs, Place};
 use crate::cli::target::Target;
 use crate::cli::ui;
 use nomount::ops::customize::Done;
-use nomount::ops::edit::{Edited, edit as edit_tree};
+use nomount::ops::edit::{Edited, edit_labelled};
 use nomount::ops::{Change, Editor};
 use nomount::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ const SHOWN: usize = 20;
 /// Opens the image, does `work`, commits, and prints what each operation did. `passwords` are random ones, by user.
 pub fn run_and_report(
     args: &EditArgs,
+    settings: &SettingArgs,
     target: &Target,
     passwords: &[(String, String)],
     work: impl FnOnce(&mut Editor<'_>) -> Result<Vec<Done>>,
@@ -27,8 +29,9 @@ pub fn run_and_report(
     let mut session = prepared.open()?;
     let place = Place::of(&session);
     let mut done = Vec::new();
-    let edited = edit_tree(session.tree(), |editor| {
+    let edited = edit_labelled(session.tree(), settings.labelling(args), |editor| {
         done = work(editor)?;
+        done.extend(settings.finish(editor)?);
         Ok(())
     });
     let edited = edited.map_err(|error| prepared.named(error).in_volume(&place.volume))?;
@@ -51,6 +54,12 @@ pub fn run_and_report(
     edited.notes.iter().for_each(|text| ui::note(text));
     let mut lines = vec![place.line(image)];
     operations.iter().for_each(|(done, changes)| lines.extend(as_text(done, changes, args.dry_run)));
+    let labels = edited.changes.len() - done.iter().map(|done| done.changes).sum::<usize>();
+    if labels > 0 {
+        let (would, files) =
+            (if args.dry_run { "would get" } else { "got" }, if labels == 1 { "file" } else { "files" });
+        lines.push(format!("  {labels} {files} {would} an SELinux context"));
+    }
     if edited.changes.is_empty() {
         lines.push("  nothing to change".to_owned());
     }

@@ -18,9 +18,10 @@ pub use operation::{NewPassword, Operation};
 use super::Editor;
 use super::edit::{self, LinkOptions, NewSize, RenameOptions, TouchOptions};
 use super::inject::add_keys;
+use super::selinux::{Relabel, has_policy, relabel};
 use crate::account::crypt::Method;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tree::{FileKind, Follow, GuestPath, Time, Walk, existing};
+use crate::tree::{FileKind, Follow, GuestPath, MAX_TEXT, Time, Walk, existing, read_all};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -78,6 +79,21 @@ pub fn apply(editor: &mut Editor<'_>, operations: Vec<Operation>, settings: &Set
     Ok(done)
 }
 
+/// Gives every file of the guest, but those at `exclude` and below, the SELinux context of the guest's own policy; in a
+/// guest without one nothing happens.
+pub fn relabel_all(editor: &mut Editor<'_>, exclude: &[GuestPath]) -> Result<Done> {
+    let before = editor.changes().len();
+    let warnings = if has_policy(editor.tree())? {
+        let request = Relabel { paths: vec![GuestPath::root()], exclude: exclude.to_vec(), ..Relabel::default() };
+        relabel(editor, &request).map_err(|error| error.during(RELABEL))?.1
+    } else {
+        Vec::new()
+    };
+    Ok(Done { operation: RELABEL, subject: String::new(), changes: editor.changes().len() - before, warnings })
+}
+
+const RELABEL: &str = "selinux-relabel";
+
 /// Which of two passwords was meant cannot be known.
 fn refuse_twice(passwords: &[Operation]) -> Result<()> {
     let mut users = BTreeSet::new();
@@ -100,6 +116,11 @@ fn apply_one(editor: &mut Editor<'_>, operation: Operation, settings: &Settings,
             copies::copy_in(editor, name, source.as_mut(), &directory, remarks)
         }
         Operation::Delete(pattern) => delete(editor, &pattern, remarks),
+        Operation::Edit { path, script } => {
+            let before = read_all(editor.tree(), &path, MAX_TEXT)?;
+            let after = script.apply(&before).map_err(|error| error.at_path(path.to_bytes()))?;
+            edit::write(editor, &path, &after)
+        }
         Operation::Firstboot { name, script } => firstboot::add(editor, &name, &script),
         Operation::FirstbootInstall(packages) => firstboot::add_install(editor, &packages),
         Operation::Hostname(name) => hostname::set(editor, &name, remarks),

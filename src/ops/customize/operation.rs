@@ -2,7 +2,7 @@
 
 use crate::account::Secret;
 use crate::ops::Owner;
-use crate::ops::edit::ModeChange;
+use crate::ops::edit::{ModeChange, sed};
 use crate::ops::populate::{Contents, Source};
 use crate::tree::GuestPath;
 use std::fmt;
@@ -48,6 +48,13 @@ pub enum Operation {
     },
     /// Removes what a pattern of glob(7) matches, directories with all that is below. Nothing need match.
     Delete(Vec<u8>),
+    /// A text changed by expressions. Owner, mode and attributes of the file stay.
+    Edit {
+        /// The file.
+        path: GuestPath,
+        /// What is done to its lines.
+        script: sed::Script,
+    },
     /// A script that runs once, at the next boot.
     Firstboot {
         /// What the file in the guest is called, after a number.
@@ -155,6 +162,7 @@ impl Operation {
             Self::Copy { .. } => "copy",
             Self::CopyIn { .. } => "copy-in",
             Self::Delete(_) => "delete",
+            Self::Edit { .. } => "edit",
             Self::Firstboot { .. } => "firstboot",
             Self::FirstbootInstall(_) => "firstboot-install",
             Self::Hostname(_) => "hostname",
@@ -185,6 +193,7 @@ impl Operation {
             | Self::TruncateRecursive(path)
             | Self::Write { path, .. }
             | Self::CopyIn { directory: path, .. }
+            | Self::Edit { path, .. }
             | Self::TarIn { directory: path, .. }
             | Self::Upload { destination: path, .. } => path.to_bytes(),
             Self::Copy { source, .. } | Self::Move { source, .. } => source.to_bytes(),

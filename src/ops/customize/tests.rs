@@ -3,7 +3,7 @@
 use super::*;
 use crate::account::Secret;
 use crate::ops::copy::Stream;
-use crate::ops::edit::{ModeChange, edit};
+use crate::ops::edit::{ModeChange, edit, sed};
 use crate::ops::populate::TarStream;
 use crate::tree::FileTree;
 use crate::tree::memtree::MemTree;
@@ -102,6 +102,17 @@ fn uploads_are_roots_and_what_is_there_keeps_its_own() {
     let facts = ["/d/there", "/d/run", "/d/y"].map(|name| (tree.text(name), tree.mode(name), tree.owner_of(name)));
     let fact = |mode, owner| ("new".to_owned(), mode, owner);
     assert_eq!(facts, [fact(0o640, (5, 6)), fact(0o755, (0, 0)), fact(0o644, (0, 0))]);
+}
+
+#[test]
+fn texts_are_edited_in_place() {
+    let mut tree = guest();
+    tree.file("/f", "PermitRootLogin no\nx\n").chmod("/f", 0o600);
+    let edit = |file: &str, text: &str| Operation::Edit { path: path(file), script: sed::parse_perl(text).unwrap() };
+    let done = run(&mut tree, vec![edit("/f", r"s/^(\w+Login).*/$1 yes/"), edit("/f", "s/nothing/x/")]).unwrap();
+    assert_eq!((tree.text("/f").as_str(), tree.mode("/f")), ("PermitRootLogin yes\nx\n", 0o600));
+    assert_eq!((done[0].changes, done[1].changes), (1, 0));
+    assert_eq!(run(&mut tree, vec![edit("/no", "s/a/b/")]).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]
