@@ -14,11 +14,11 @@ use std::ffi::OsString;
 /// Operations are those of virt-sysprep that change files: logs, leases, host keys, the machine id and so on. Home
 /// directories are those in the guest's passwd. All is one commit, or nothing is changed. The operations of customize can
 /// be given as well, and are done after the others.
+///
+/// Example: nomount sysprep template.qcow2 --operations defaults,-ssh-userdir --hostname template
+///
+/// Example: nomount sysprep --list-operations
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  nomount sysprep template.qcow2
-  nomount sysprep --operations defaults,-ssh-userdir --hostname template template.qcow2
-  nomount sysprep --list-operations")]
 pub struct Args {
     /// The image
     #[arg(value_name = "IMAGE[@PARTITION]", required_unless_present = "list_operations")]
@@ -59,14 +59,14 @@ pub fn run(args: &Args) -> Result<u8> {
         wanted.push_str(",user-account");
     }
     let tasks = choose(&wanted)?;
-    let Loaded { operations, passwords } = args.customize.load()?;
+    let Loaded { operations, passwords } = args.customize.load(&target)?;
     if !operations.is_empty() && !tasks.iter().any(|task| task.name == CUSTOMIZE) {
         let message = "operations of customize are given, but customize is not among the operations";
         return Err(Error::new(ErrorKind::Usage, message));
     }
     let accounts = Accounts { remove: args.remove_user_accounts.clone(), keep: args.keep_user_accounts.clone() };
     let settings = args.settings.settings()?;
-    run_and_report(&args.edit, &target, &passwords, |editor| {
+    run_and_report(&args.edit, &args.settings, &target, &passwords, |editor| {
         let mut done = sysprep(editor, &tasks, &accounts)?;
         done.extend(apply(editor, operations, &settings)?);
         Ok(done)

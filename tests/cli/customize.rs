@@ -110,14 +110,14 @@ fn one_command_line_is_one_commit_in_order_with_passwords_last() {
             "- /etc/profile",
             "~ /etc/shadow [Size, Content] 0640 0:42 436",
             "+ /etc/systemd/system/multi-user.target.wants/nomount-firstboot.service Symlink 0777 0:0 28",
-            "+ /etc/systemd/system/nomount-firstboot.service File 0644 0:0 321",
-            "+ /etc/two File 0600 1000:33 7",
+            "+ /etc/systemd/system/nomount-firstboot.service File 0644 0:0 314",
+            "+ /etc/two File 0600 1000:33 6",
             "+ /home/debian/.ssh/authorized_keys File 0600 1000:1000 89",
-            "+ /opt/profile File 0644 0:0 141",
+            "+ /opt/profile File 0644 0:0 56",
             "+ /opt/tool File 0755 0:0 10",
             "+ /usr/lib/nomount/firstboot.d/0001-setup.sh File 0755 0:0 22",
             "+ /usr/lib/nomount/firstboot.d/0002-command File 0755 0:0 24",
-            "+ /usr/lib/nomount/firstboot.sh File 0755 0:0 577",
+            "+ /usr/lib/nomount/firstboot.sh File 0755 0:0 500",
             "+ /usr/lib/systemd/systemd File 0644 0:0 3",
             "+ /usr/sbin/init Symlink 0777 0:0 24",
             "+ /usr/share/zoneinfo/Europe/Berlin File 0644 0:0 4",
@@ -160,6 +160,40 @@ fn what_cannot_be_done_is_refused_before_anything_is() {
         dry.code == Some(0) && dry.stdout.contains("would create /new") && !dry.stdout.contains("the new password")
     );
     assert_eq!(state(&guest.image), before);
+}
+
+#[test]
+fn new_files_get_the_contexts_of_the_guests_policy() {
+    let guest = Guest::new();
+    let policy = [
+        "--mkdir=/etc/selinux/targeted/contexts/files",
+        "--write=/etc/selinux/config:SELINUX=enforcing\nSELINUXTYPE=targeted\n",
+    ]
+    .map(|argument| argument.replace("\\n", "\n"));
+    let contexts = local(
+        &guest,
+        "contexts",
+        "/.*\tsystem_u:object_r:default_t:s0\n/opt(/.*)?\tsystem_u:object_r:usr_t:s0\n",
+        0o644,
+    );
+    let upload = format!("--upload={contexts}:/etc/selinux/targeted/contexts/files/file_contexts");
+    done(["customize", &guest.arg(), "--no-selinux-relabel", &policy[0], &policy[1], &upload]);
+    let context = |path: &str| {
+        let ran = run(["getfattr", "-n", "security.selinux", &format!("{}:{path}", guest.arg())]);
+        ran.stdout.lines().find_map(|line| line.strip_prefix("security.selinux=").map(str::to_owned))
+    };
+    assert_eq!(context("/etc/selinux/config"), None);
+    let ran = done(["customize", &guest.arg(), "--write", "/opt/new:text"]);
+    assert!(ran.stdout.contains("1 file got an SELinux context"), "{ran:?}");
+    assert!(context("/opt/new").unwrap().contains("usr_t"));
+    let args = ["--selinux-relabel", "--selinux-relabel-exclude", "/home", "--json"];
+    let document = json(&done([&["customize", &guest.arg()], &args[..]].concat()));
+    assert_eq!(document["operations"][0]["operation"], "selinux-relabel");
+    assert!(context("/etc/selinux/config").unwrap().contains("default_t"));
+    assert_eq!(context("/home"), None);
+    // In a guest without a policy there is nothing to do.
+    let plain = done(["customize", &Guest::new().arg(), "--selinux-relabel"]);
+    assert!(plain.stdout.contains("nothing to change"), "{plain:?}");
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! From the text of an operation to the operation, with what it takes from the host.
 
+use crate::cli::copy_args::Local;
+use crate::cli::tar_in::open;
+use crate::cli::target::Target;
 use crate::cli::{host_file, password};
-use nomount::ops::Owner;
+use nomount::ops::copy::{Keep, Stream};
 use nomount::ops::customize::{NewPassword, Operation};
-use nomount::ops::edit::{ModeChange, file_path};
+use nomount::ops::edit::{ModeChange, file_path, sed};
+use nomount::ops::populate::TarStream;
+use nomount::ops::{Owner, decompressed};
 use nomount::tree::GuestPath;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsStr;
@@ -20,9 +25,9 @@ pub struct Loaded {
     pub passwords: Vec<(String, String)>,
 }
 
-/// Reads the operation `name` with `value`, as an option has them.
-pub fn operation(loaded: &mut Loaded, name: &str, value: &OsStr) -> Result<()> {
-    let operation = read(loaded, name, value.as_bytes()).map_err(|error| match error.kind() {
+/// Reads the operation `name` with `value`, as an option has them. The image itself is not copied into itself.
+pub fn operation(loaded: &mut Loaded, image: &Target, name: &str, value: &OsStr) -> Result<()> {
+    let operation = read(loaded, image, name, value.as_bytes()).map_err(|error| match error.kind() {
         // Which of the operations it was, the place does not tell.
         ErrorKind::Usage | ErrorKind::Invalid => {
             let named = Error::new(ErrorKind::Usage, format!("--{name}: {}", error.chain()));
@@ -41,7 +46,7 @@ fn usage(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Usage, message)
 }
 
-fn read(loaded: &mut Loaded, name: &str, value: &[u8]) -> Result<Operation> {
+fn read(loaded: &mut Loaded, image: &Target, name: &str, value: &[u8]) -> Result<Operation> {
     let path = GuestPath::parse;
     Ok(match name {
         "append-line" => {
@@ -54,7 +59,22 @@ fn read(loaded: &mut Loaded, name: &str, value: &[u8]) -> Result<Operation> {
             Operation::Chmod { mode: ModeChange::parse(mode)?, path: path(file)? }
         }
         "chown" => chown(value)?,
+        "copy" => {
+            let (source, destination) = pair(value, "SOURCE:DEST")?;
+            path(destination)?;
+            Operation::Copy { source: path(source)?, destination: destination.to_vec() }
+        }
+        "copy-in" => {
+            let (local, directory) = local_and_path(value, "LOCAL:DIR")?;
+            let local = Local::find(local.as_os_str(), false)?;
+            let source = Box::new(local.tree(image, Keep { links: true, ..Keep::default() }));
+            Operation::CopyIn { name: local.name.name, source, directory: path(directory)? }
+        }
         "delete" => Operation::Delete(value.to_vec()),
+        "edit" => {
+            let (file, script) = pair(value, "FILE:EXPR")?;
+            Operation::Edit { path: file_path(file)?, script: sed::parse_perl(text(script)?)? }
+        }
         "firstboot" => {
             let local = Path::new(OsStr::from_bytes(value));
             Operation::Firstboot { name: file_name(local)?, script: host_file::read(local)? }
@@ -83,6 +103,11 @@ fn read(loaded: &mut Loaded, name: &str, value: &[u8]) -> Result<Operation> {
         }
         "root-password" => new_password(loaded, b"root", value)?,
         "ssh-inject" => ssh_inject(value)?,
+        "tar-in" => {
+            let (local, directory) = local_and_path(value, "TAR:DIR")?;
+            let stream = decompressed(open(local.as_os_str(), "a tar stream")?)?;
+            Operation::TarIn { source: Box::new(TarStream::new(stream)), directory: path(directory)? }
+        }
         "timezone" => Operation::Timezone(text(value)?.to_owned()),
         "touch" => Operation::Touch(file_path(value)?),
         "truncate" => Operation::Truncate(file_path(value)?),
@@ -90,7 +115,8 @@ fn read(loaded: &mut Loaded, name: &str, value: &[u8]) -> Result<Operation> {
         "upload" => {
             let (local, destination) = local_and_path(value, "FILE:DEST")?;
             let executable = std::fs::metadata(&local).is_ok_and(|meta| meta.permissions().mode() & 0o111 != 0);
-            let (name, contents) = (file_name(&local)?, host_file::read(&local)?);
+            let (name, contents) =
+                (file_name(&local)?, Box::new(Stream::new(open(local.as_os_str(), "the contents")?)));
             Operation::Upload { name, contents, executable, destination: path(destination)? }
         }
         "write" => {
@@ -211,7 +237,8 @@ mod tests {
 
     fn load(name: &str, value: &str) -> Result<String, ErrorKind> {
         let mut loaded = Loaded::default();
-        operation(&mut loaded, name, OsStr::new(value)).map_err(|error| error.kind())?;
+        operation(&mut loaded, &Target::parse("no-such.img".into()), name, OsStr::new(value))
+            .map_err(|error| error.kind())?;
         Ok(format!("{:?}", loaded.operations[0]))
     }
 
@@ -224,6 +251,7 @@ mod tests {
             ("chown", "0.0:/f", "chown /f"),
             ("chown", "a.b:c:/f:/x", "chown /f:/x"),
             ("chown", "1:2:f", "chown /f"),
+            ("edit", "/f:s/:/;/", "edit /f"),
             ("link", "../a:/b:c", "link ../a"),
             ("password", "me:locked:disabled", "password me"),
             ("root-password", "locked", "password root"),
@@ -243,6 +271,7 @@ mod tests {
             ("chown", "/f"),
             ("chown", ":/f"),
             ("write", "/etc/:x"),
+            ("edit", "/f:nonsense"),
             ("mkdir", "/../.."),
             ("password", "me"),
             ("password", "me:hunter2"),

@@ -12,9 +12,13 @@ use super::edit::EditArgs;
 use super::target::{Target, now};
 use clap::ValueEnum;
 use nomount::account::crypt::Method;
-use nomount::ops::customize::{Settings, apply};
+use nomount::ops::Editor;
+use nomount::ops::customize::{Done, Settings, apply, relabel_all};
+use nomount::ops::selinux::Labelling;
+use nomount::tree::GuestPath;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 
 /// Make a guest what it should be, without running it
 ///
@@ -25,10 +29,11 @@ use std::ffi::OsString;
 ///
 /// Modes are octal, as 644, or symbolic. Owners are names of the guest, or numbers. What is copied in is root's, with
 /// mode 0644, or 0755 if it is executable on the host.
+///
+/// Example: nomount customize disk.qcow2 --hostname web1 --ssh-inject root --root-password file:pw
+///
+/// Example: nomount customize disk.qcow2 --firstboot-command 'apt-get -y install nginx' --delete '/var/log/*.gz'
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  nomount customize disk.qcow2 --hostname web1 --timezone Europe/Berlin --ssh-inject root --root-password file:pw \\
-      --firstboot-command 'apt-get -y install nginx'")]
 pub struct Args {
     /// The image
     #[arg(value_name = "IMAGE[@PARTITION]")]
@@ -47,6 +52,15 @@ pub struct SettingArgs {
     /// How passwords are hashed, whatever the guest's own files say
     #[arg(long, value_name = "METHOD", value_enum)]
     password_crypto: Option<Crypto>,
+    /// Give all files of the guest the SELinux contexts of its own policy at the end, not only those that are new
+    #[arg(long)]
+    selinux_relabel: bool,
+    /// Give no file an SELinux context: as --selinux none
+    #[arg(long, conflicts_with = "selinux_relabel")]
+    no_selinux_relabel: bool,
+    /// Leave this out of --selinux-relabel, and all that is below. Repeatable
+    #[arg(long, value_name = "DIR", requires = "selinux_relabel")]
+    selinux_relabel_exclude: Vec<OsString>,
     /// There is no log file in the guest that could be left out
     #[arg(long, hide = true)]
     no_logfile: bool,
@@ -73,6 +87,22 @@ impl SettingArgs {
     }
 }
 
+impl SettingArgs {
+    /// Which files get SELinux contexts while they are made.
+    fn labelling(&self, edit: &EditArgs) -> Labelling {
+        if self.no_selinux_relabel { Labelling::None } else { edit.selinux }
+    }
+
+    /// What comes at the very end.
+    pub fn finish(&self, editor: &mut Editor<'_>) -> Result<Option<Done>> {
+        if !self.selinux_relabel {
+            return Ok(None);
+        }
+        let exclude = self.selinux_relabel_exclude.iter().map(|dir| GuestPath::parse(dir.as_bytes()));
+        relabel_all(editor, &exclude.collect::<Result<Vec<_>>>()?).map(Some)
+    }
+}
+
 /// The image of a command that works on a whole guest.
 pub fn whole_image(image: &OsString) -> Result<Target> {
     let target = Target::parse(image.clone());
@@ -85,10 +115,10 @@ pub fn whole_image(image: &OsString) -> Result<Target> {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8> {
     let target = whole_image(&args.image)?;
-    let Loaded { operations, passwords } = args.operations.load()?;
-    if operations.is_empty() {
+    let Loaded { operations, passwords } = args.operations.load(&target)?;
+    if operations.is_empty() && !args.settings.selinux_relabel {
         return Err(Error::new(ErrorKind::Usage, "no operation is given").hint("see nomount customize --help"));
     }
     let settings = args.settings.settings()?;
-    run_and_report(&args.edit, &target, &passwords, |editor| apply(editor, operations, &settings))
+    run_and_report(&args.edit, &args.settings, &target, &passwords, |editor| apply(editor, operations, &settings))
 }

@@ -2,6 +2,7 @@
 
 use super::load::{self, Loaded};
 use crate::cli::host_file;
+use crate::cli::target::Target;
 use clap::builder::ValueParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
@@ -27,7 +28,10 @@ const SPECS: &[Spec] = &[
     spec("chmod", "MODE:FILE", "Set permission bits, octal or symbolic"),
     spec("chown", "USER[:GROUP]:PATH", "Set owner and group, by the guest's names or by numbers"),
     spec("commands-from-file", "FILE", "Do what the lines of FILE say, each an operation as here without the hyphens"),
+    spec("copy", "SOURCE:DEST", "Copy inside the guest, with all below and all attributes, as cp -a"),
+    spec("copy-in", "LOCAL:DIR", "Copy a file or directory of the host into a directory that exists"),
     spec("delete", "PATH", "Remove what a path with wildcards matches, directories with all that is below"),
+    spec("edit", "FILE:EXPR", "Change the lines of a text file by expressions such as s/old/new/g, as Perl has them"),
     spec("firstboot", "SCRIPT", "Run a script of the host once, at the guest's next boot"),
     spec("firstboot-command", "COMMAND", "Run a shell command once, at the guest's next boot"),
     spec("firstboot-install", "PKG,PKG..", "Let the guest's package manager install packages at its next boot"),
@@ -47,6 +51,7 @@ const SPECS: &[Spec] = &[
         "USER[:SELECTOR]",
         "Add public keys for a user: file:FILE, string:KEY, or by default the newest ~/.ssh/id*.pub",
     ),
+    spec("tar-in", "TAR:DIR", "Unpack a tar file, compressed or not, or - for standard input, into a directory"),
     spec("timezone", "TIMEZONE", "Set the time zone, as Europe/Berlin"),
     spec("touch", "FILE", "Set a file's times to now, and create it if it is missing"),
     spec("truncate", "FILE", "Make a file empty"),
@@ -99,14 +104,14 @@ pub struct OperationArgs {
 
 impl OperationArgs {
     /// Loads what comes from the host. Lines of a file stand where the file does.
-    pub fn load(&self) -> Result<Loaded> {
+    pub fn load(&self, image: &Target) -> Result<Loaded> {
         if let Some(refusal) = REFUSED.iter().find(|refusal| Some(refusal.name) == self.refused) {
             return Err(refusal.error());
         }
         let mut loaded = Loaded::default();
         for (name, value) in &self.given {
             if *name != "commands-from-file" {
-                load::operation(&mut loaded, name, value)?;
+                load::operation(&mut loaded, image, name, value)?;
                 continue;
             }
             let text = match value.as_bytes() {
@@ -122,7 +127,7 @@ impl OperationArgs {
                         None => named,
                     }
                 };
-                load::operation(&mut loaded, line.name().map_err(failed)?, OsStr::from_bytes(&line.value))
+                load::operation(&mut loaded, image, line.name().map_err(failed)?, OsStr::from_bytes(&line.value))
                     .map_err(failed)?;
             }
         }
@@ -253,7 +258,7 @@ mod tests {
     #[test]
     fn what_needs_the_guest_is_refused_with_the_way_out() {
         for args in [&["img", "--install", "vim,nano"][..], &["--update", "img"], &["--run-command", "x"]] {
-            let error = parse(args).unwrap().load().err().unwrap();
+            let error = parse(args).unwrap().load(&Target::parse("no-such.img".into())).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::Unsupported);
             assert!(error.message().contains("programs of the guest are never run"), "{error}");
             assert!(error.hint_text().unwrap().contains("--firstboot"), "{error}");

@@ -1,12 +1,13 @@
 //! Doing operations, committing them, and telling what each did.
 
+use super::SettingArgs;
 use crate::cli::edit::{self, EditArgs, Place};
 use crate::cli::target::Target;
-use crate::cli::{exit, ui};
-use nomount::Result;
+use crate::cli::ui;
 use nomount::ops::customize::Done;
 use nomount::ops::edit::{Edited, edit_labelled};
-use nomount::ops::{Change, Editor, What};
+use nomount::ops::{Change, Editor};
+use nomount::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 
 /// Changes of one operation that are listed as text; JSON and dry runs have all.
@@ -15,16 +16,22 @@ const SHOWN: usize = 20;
 /// Opens the image, does `work`, commits, and prints what each operation did. `passwords` are random ones, by user.
 pub fn run_and_report(
     args: &EditArgs,
+    settings: &SettingArgs,
     target: &Target,
     passwords: &[(String, String)],
     work: impl FnOnce(&mut Editor<'_>) -> Result<Vec<Done>>,
 ) -> Result<u8> {
+    if args.json && !passwords.is_empty() {
+        let message = "a random password would have to be shown, and passwords are never part of JSON";
+        return Err(Error::new(ErrorKind::Usage, message).hint("make one yourself and give it with file: or fd:"));
+    }
     let prepared = args.prepare(target)?;
     let mut session = prepared.open()?;
     let place = Place::of(&session);
     let mut done = Vec::new();
-    let edited = edit_labelled(session.tree(), args.selinux, |editor| {
+    let edited = edit_labelled(session.tree(), settings.labelling(args), |editor| {
         done = work(editor)?;
+        done.extend(settings.finish(editor)?);
         Ok(())
     });
     let edited = edited.map_err(|error| prepared.named(error).in_volume(&place.volume))?;
@@ -40,16 +47,18 @@ pub fn run_and_report(
             document[name] = value;
         }
         ui::json(document).map_err(ui::output_failed)?;
-        return Ok(exit::DONE);
+        return Ok(args.exit_code(!edited.changes.is_empty()));
     }
     done.iter().for_each(|done| done.warnings.iter().for_each(|text| ui::warning(text)));
     edited.warnings.iter().for_each(|text| ui::warning(text));
     edited.notes.iter().for_each(|text| ui::note(text));
     let mut lines = vec![place.line(image)];
     operations.iter().for_each(|(done, changes)| lines.extend(as_text(done, changes, args.dry_run)));
-    let labelled = edited.changes.iter().filter(|change| matches!(change.what, What::Labelled { .. })).count();
-    if labelled > 0 {
-        lines.push(format!("  SELinux contexts from the guest's policy: {labelled}"));
+    let labels = edited.changes.len() - done.iter().map(|done| done.changes).sum::<usize>();
+    if labels > 0 {
+        let (would, files) =
+            (if args.dry_run { "would get" } else { "got" }, if labels == 1 { "file" } else { "files" });
+        lines.push(format!("  {labels} {files} {would} an SELinux context"));
     }
     if edited.changes.is_empty() {
         lines.push("  nothing to change".to_owned());
@@ -63,7 +72,7 @@ pub fn run_and_report(
     }
     lines.extend(edit::outcome(Some(&commit), args.dry_run));
     ui::lines(lines).map_err(ui::output_failed)?;
-    Ok(exit::DONE)
+    Ok(args.exit_code(!edited.changes.is_empty()))
 }
 
 /// Each operation with its own changes. What comes after the last, as labels do, belongs to none.

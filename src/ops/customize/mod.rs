@@ -3,6 +3,7 @@
 
 mod append_line;
 mod assignment;
+mod copies;
 mod firstboot;
 mod glob;
 mod hostname;
@@ -16,11 +17,11 @@ pub use operation::{NewPassword, Operation};
 
 use super::Editor;
 use super::edit::{self, LinkOptions, NewSize, RenameOptions, TouchOptions};
-use super::editor::Wanted;
 use super::inject::add_keys;
+use super::selinux::{Relabel, has_policy, relabel};
 use crate::account::crypt::Method;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tree::{FileKind, Follow, GuestPath, Time, Walk, existing, find};
+use crate::tree::{FileKind, Follow, GuestPath, MAX_TEXT, Time, Walk, existing, read_all};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -78,6 +79,21 @@ pub fn apply(editor: &mut Editor<'_>, operations: Vec<Operation>, settings: &Set
     Ok(done)
 }
 
+/// Gives every file of the guest, but those at `exclude` and below, the SELinux context of the guest's own policy; in a
+/// guest without one nothing happens.
+pub fn relabel_all(editor: &mut Editor<'_>, exclude: &[GuestPath]) -> Result<Done> {
+    let before = editor.changes().len();
+    let warnings = if has_policy(editor.tree())? {
+        let request = Relabel { paths: vec![GuestPath::root()], exclude: exclude.to_vec(), ..Relabel::default() };
+        relabel(editor, &request).map_err(|error| error.during(RELABEL))?.1
+    } else {
+        Vec::new()
+    };
+    Ok(Done { operation: RELABEL, subject: String::new(), changes: editor.changes().len() - before, warnings })
+}
+
+const RELABEL: &str = "selinux-relabel";
+
 /// Which of two passwords was meant cannot be known.
 fn refuse_twice(passwords: &[Operation]) -> Result<()> {
     let mut users = BTreeSet::new();
@@ -95,7 +111,16 @@ fn apply_one(editor: &mut Editor<'_>, operation: Operation, settings: &Settings,
         Operation::AppendLine { path, line } => append_line::append_line(editor, &path, &line),
         Operation::Chmod { mode, path } => edit::chmod(editor, &path, &mode, false),
         Operation::Chown { owner, path } => edit::chown(editor, &path, &owner, Follow::Last, false),
+        Operation::Copy { source, destination } => copies::copy(editor, &source, &destination, remarks),
+        Operation::CopyIn { name, mut source, directory } => {
+            copies::copy_in(editor, name, source.as_mut(), &directory, remarks)
+        }
         Operation::Delete(pattern) => delete(editor, &pattern, remarks),
+        Operation::Edit { path, script } => {
+            let before = read_all(editor.tree(), &path, MAX_TEXT)?;
+            let after = script.apply(&before).map_err(|error| error.at_path(path.to_bytes()))?;
+            edit::write(editor, &path, &after)
+        }
         Operation::Firstboot { name, script } => firstboot::add(editor, &name, &script),
         Operation::FirstbootInstall(packages) => firstboot::add_install(editor, &packages),
         Operation::Hostname(name) => hostname::set(editor, &name, remarks),
@@ -113,6 +138,7 @@ fn apply_one(editor: &mut Editor<'_>, operation: Operation, settings: &Settings,
         Operation::SshInject { user, keys } => {
             add_keys(editor, &user, &keys).map(|warnings| warnings.into_iter().for_each(|text| remarks.warn(text)))
         }
+        Operation::TarIn { mut source, directory } => copies::tar_in(editor, source.as_mut(), &directory, remarks),
         Operation::Timezone(name) => timezone::set(editor, &name),
         Operation::Touch(path) => {
             let (atime, mtime) = (Some(settings.now), Some(settings.now));
@@ -123,8 +149,8 @@ fn apply_one(editor: &mut Editor<'_>, operation: Operation, settings: &Settings,
             edit::truncate(editor, &path, NewSize::To(0), false)
         }
         Operation::TruncateRecursive(path) => truncate_recursive(editor, &path),
-        Operation::Upload { name, contents, executable, destination } => {
-            upload(editor, &name, &contents, executable, &destination)
+        Operation::Upload { name, mut contents, executable, destination } => {
+            copies::upload(editor, &name, contents.as_mut(), executable, &destination)
         }
         Operation::Write { path, contents } => edit::write(editor, &path, &contents),
     }
@@ -148,22 +174,6 @@ fn truncate_recursive(editor: &mut Editor<'_>, path: &GuestPath) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn upload(
-    editor: &mut Editor<'_>,
-    name: &[u8],
-    contents: &[u8],
-    executable: bool,
-    destination: &GuestPath,
-) -> Result<()> {
-    let found = find(editor.tree(), destination)?;
-    let path = match found.and_then(|found| Some((found.path, found.stat?))) {
-        Some((dir, stat)) if stat.kind == FileKind::Dir => dir.join(name),
-        _ => destination.clone(),
-    };
-    let mode = if executable { 0o755 } else { 0o644 };
-    editor.replace(&path, contents, Wanted::mode(mode)).map(drop)
 }
 
 #[cfg(test)]

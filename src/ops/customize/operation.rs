@@ -2,7 +2,8 @@
 
 use crate::account::Secret;
 use crate::ops::Owner;
-use crate::ops::edit::ModeChange;
+use crate::ops::edit::{ModeChange, sed};
+use crate::ops::populate::{Contents, Source};
 use crate::tree::GuestPath;
 use std::fmt;
 
@@ -29,8 +30,31 @@ pub enum Operation {
         /// Whose.
         path: GuestPath,
     },
+    /// A copy inside the guest, of directories with all that is below and with all attributes, as `cp -a` makes it.
+    Copy {
+        /// What.
+        source: GuestPath,
+        /// A new name, or a directory to copy into: as it is given, for a slash at its end counts.
+        destination: Vec<u8>,
+    },
+    /// A file or directory of the host, with all below, into a directory of the guest. Copies are root's.
+    CopyIn {
+        /// What it is called in the guest; none when only what is in it is copied.
+        name: Option<Vec<u8>>,
+        /// What there is; the entry itself has an empty path.
+        source: Box<dyn Source>,
+        /// Where to. It must exist.
+        directory: GuestPath,
+    },
     /// Removes what a pattern of glob(7) matches, directories with all that is below. Nothing need match.
     Delete(Vec<u8>),
+    /// A text changed by expressions. Owner, mode and attributes of the file stay.
+    Edit {
+        /// The file.
+        path: GuestPath,
+        /// What is done to its lines.
+        script: sed::Script,
+    },
     /// A script that runs once, at the next boot.
     Firstboot {
         /// What the file in the guest is called, after a number.
@@ -72,6 +96,13 @@ pub enum Operation {
         /// The text of the keys, one a line.
         keys: Vec<u8>,
     },
+    /// What a tar stream holds, with all attributes, into a directory of the guest.
+    TarIn {
+        /// The stream.
+        source: Box<dyn Source>,
+        /// Where to. It must exist.
+        directory: GuestPath,
+    },
     /// The time zone.
     Timezone(String),
     /// A file that is to be there, changed now.
@@ -85,7 +116,7 @@ pub enum Operation {
         /// What it is called on the host.
         name: Vec<u8>,
         /// All of it.
-        contents: Vec<u8>,
+        contents: Box<dyn Contents>,
         /// Whether a new file is executable: 0755 and not 0644.
         executable: bool,
         /// A name, or a directory.
@@ -128,7 +159,10 @@ impl Operation {
             Self::AppendLine { .. } => "append-line",
             Self::Chmod { .. } => "chmod",
             Self::Chown { .. } => "chown",
+            Self::Copy { .. } => "copy",
+            Self::CopyIn { .. } => "copy-in",
             Self::Delete(_) => "delete",
+            Self::Edit { .. } => "edit",
             Self::Firstboot { .. } => "firstboot",
             Self::FirstbootInstall(_) => "firstboot-install",
             Self::Hostname(_) => "hostname",
@@ -137,6 +171,7 @@ impl Operation {
             Self::Move { .. } => "move",
             Self::Password { .. } => "password",
             Self::SshInject { .. } => "ssh-inject",
+            Self::TarIn { .. } => "tar-in",
             Self::Timezone(_) => "timezone",
             Self::Touch(_) => "touch",
             Self::Truncate(_) => "truncate",
@@ -157,8 +192,11 @@ impl Operation {
             | Self::Truncate(path)
             | Self::TruncateRecursive(path)
             | Self::Write { path, .. }
+            | Self::CopyIn { directory: path, .. }
+            | Self::Edit { path, .. }
+            | Self::TarIn { directory: path, .. }
             | Self::Upload { destination: path, .. } => path.to_bytes(),
-            Self::Move { source, .. } => source.to_bytes(),
+            Self::Copy { source, .. } | Self::Move { source, .. } => source.to_bytes(),
             Self::Delete(pattern) => pattern.clone(),
             Self::Firstboot { name, .. } => name.clone(),
             Self::FirstbootInstall(packages) => packages.join(",").into_bytes(),

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::account::Secret;
-use crate::ops::edit::{ModeChange, edit};
+use crate::ops::copy::Stream;
+use crate::ops::edit::{ModeChange, edit, sed};
+use crate::ops::populate::TarStream;
 use crate::tree::FileTree;
 use crate::tree::memtree::MemTree;
 
@@ -92,7 +94,7 @@ fn uploads_are_roots_and_what_is_there_keeps_its_own() {
     tree.file("/d/there", "old").chmod("/d/there", 0o640).owner("/d/there", 5, 6);
     let upload = |name: &str, executable, destination: &str| Operation::Upload {
         name: name.into(),
-        contents: b"new".to_vec(),
+        contents: Box::new(Stream::new(&b"new"[..])),
         executable,
         destination: path(destination),
     };
@@ -103,10 +105,63 @@ fn uploads_are_roots_and_what_is_there_keeps_its_own() {
 }
 
 #[test]
+fn texts_are_edited_in_place() {
+    let mut tree = guest();
+    tree.file("/f", "PermitRootLogin no\nx\n").chmod("/f", 0o600);
+    let edit = |file: &str, text: &str| Operation::Edit { path: path(file), script: sed::parse_perl(text).unwrap() };
+    let done = run(&mut tree, vec![edit("/f", r"s/^(\w+Login).*/$1 yes/"), edit("/f", "s/nothing/x/")]).unwrap();
+    assert_eq!((tree.text("/f").as_str(), tree.mode("/f")), ("PermitRootLogin yes\nx\n", 0o600));
+    assert_eq!((done[0].changes, done[1].changes), (1, 0));
+    assert_eq!(run(&mut tree, vec![edit("/no", "s/a/b/")]).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
 fn keys_go_to_any_user() {
     let mut tree = guest();
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f me";
     run(&mut tree, vec![Operation::SshInject { user: b"me".to_vec(), keys: key.into() }]).unwrap();
     assert_eq!(tree.text("/home/me/.ssh/authorized_keys"), format!("{key}\n"));
     assert_eq!((tree.mode("/home/me/.ssh"), tree.owner_of("/home/me/.ssh/authorized_keys")), (0o700, (1000, 1000)));
+}
+
+#[test]
+fn copies_inside_the_guest_keep_all() {
+    let mut tree = guest();
+    tree.chmod("/var/log/sub/b.log", 0o640).owner("/var/log/sub/b.log", 7, 8).dir("/backup");
+    let copy =
+        |source: &str, destination: &str| Operation::Copy { source: path(source), destination: destination.into() };
+    run(&mut tree, vec![copy("/var/log", "/backup"), copy("/var/log/sub/b.log", "/b"), copy("/var/log/l", "/l")])
+        .unwrap();
+    assert_eq!((tree.mode("/backup/log/sub/b.log"), tree.owner_of("/b")), (0o640, (7, 8)));
+    assert_eq!(tree.read_link(&path("/l")).unwrap(), b"/etc/passwd");
+    for (source, destination, kind) in [
+        ("/var", "/var/log/x", ErrorKind::Invalid),
+        ("/no", "/x", ErrorKind::NotFound),
+        ("/b", "/no/", ErrorKind::NotFound),
+    ] {
+        assert_eq!(run(&mut tree, vec![copy(source, destination)]).unwrap_err().kind(), kind, "{source}");
+    }
+}
+
+#[test]
+fn a_tar_stream_says_who_owns_what_and_its_directory_must_exist() {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(4);
+    header.set_mode(0o640);
+    header.set_uid(5);
+    header.set_gid(6);
+    builder.append_data(&mut header, "d/f", &b"text"[..]).unwrap();
+    let stream = builder.into_inner().unwrap();
+    let mut tree = guest();
+    let mut tar_in = |directory: &str| {
+        let source = Box::new(TarStream::new(std::io::Cursor::new(stream.clone())));
+        run(&mut tree, vec![Operation::TarIn { source, directory: path(directory) }]).map_err(|error| error.kind())
+    };
+    assert_eq!(tar_in("/no").unwrap_err(), ErrorKind::NotFound);
+    assert_eq!(tar_in("/root").unwrap()[0].changes, 2);
+    assert_eq!(
+        (tree.text("/root/d/f"), tree.mode("/root/d/f"), tree.owner_of("/root/d/f")),
+        ("text".into(), 0o640, (5, 6))
+    );
 }
