@@ -50,6 +50,7 @@ mod recover;
 mod relabel;
 mod resize;
 mod rm;
+mod run;
 mod service;
 mod signal;
 mod size;
@@ -130,6 +131,7 @@ enum Command {
     Groupadd(groupadd::Args),
     Service(service::Args),
     Apply(apply::Args),
+    Run(run::Args),
     Mkfs(mkfs::Args),
     Part(part::Args),
     Check(check::Args),
@@ -213,6 +215,7 @@ pub fn main() -> ExitCode {
         Command::Groupadd(args) => groupadd::run(&args),
         Command::Service(args) => service::run(&args),
         Command::Apply(args) => apply::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Mkfs(args) => mkfs::run(&args),
         Command::Part(args) => part::run(&args),
         Command::Check(args) => check::run(&args),
@@ -290,7 +293,9 @@ impl Command {
             Self::Useradd(args) => args.edit.json,
             Self::Groupadd(args) => args.edit.json,
             Self::Service(args) => args.json(),
+            Self::Seed(args) => args.json,
             Self::Apply(args) => args.edit.json,
+            Self::Run(args) => args.edit.json,
             Self::Mkfs(args) => args.json,
             Self::Part(args) => args.json(),
             Self::Check(args) => args.json,
