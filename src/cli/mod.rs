@@ -51,6 +51,7 @@ mod relabel;
 mod resize;
 mod rm;
 mod run;
+mod seed;
 mod service;
 mod signal;
 mod size;
@@ -130,6 +131,7 @@ enum Command {
     Useradd(useradd::Args),
     Groupadd(groupadd::Args),
     Service(service::Args),
+    Seed(seed::Args),
     Apply(apply::Args),
     Run(run::Args),
     Mkfs(mkfs::Args),
@@ -214,6 +216,7 @@ pub fn main() -> ExitCode {
         Command::Useradd(args) => useradd::run(&args),
         Command::Groupadd(args) => groupadd::run(&args),
         Command::Service(args) => service::run(&args),
+        Command::Seed(args) => seed::run(&args),
         Command::Apply(args) => apply::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Mkfs(args) => mkfs::run(&args),

@@ -26,6 +26,7 @@ mod program;
 mod progress;
 pub mod resize;
 pub mod script;
+pub mod seed;
 pub mod selinux;
 pub mod service;
 pub mod sysprep;
