@@ -19,24 +19,24 @@ second time there is nothing to change. Files that it names are looked for besid
 Each part may be left out:
   hostname = \"web1\"
   timezone = \"Europe/Berlin\"
-  absent = [\"/etc/nologin\"]              # files, or directories with all that is in them
-  [groups.web]                           # gid, system
-  [users.alice]                          # uid, group, home, create-home, shell, comment, system, password-hash and
-  groups = [\"sudo\"]                      # these at least
-  password = \"file:alice.pw\"             # a selector: file:FILE, env:NAME, fd:NUMBER or -
-  ssh-keys = [\"file:alice.pub\"]          # these at least; a file or the text of a key
+  absent = [\"/etc/nologin\"]        # files, or directories with all that is in them
+  [groups.web]                     # gid, system
+  [users.alice]                    # uid, group, home, create-home, shell, comment, system, and
+  groups = [\"sudo\"]                # these at least
+  password = \"file:alice.pw\"       # file:FILE, env:NAME, fd:NUMBER or -; or password-hash
+  ssh-keys = [\"file:alice.pub\"]    # these at least; a file or the text of a key
   [directories.\"/srv/www\"]
-  mode = \"2775\"                          # as for chmod, in quotation marks
-  owner = \"root:web\"                     # as for chown, by the guest's names
-  [files.\"/etc/motd\"]                    # mode, owner and
-  content = \"welcome\\n\"                  # or source = \"FILE\", or lines = [\"these at least\"]
+  mode = \"2775\"                    # as for chmod, in quotation marks
+  owner = \"root:web\"               # as for chown, by the guest's names
+  [files.\"/etc/motd\"]              # mode, owner, and
+  content = \"welcome\\n\"            # or source = \"FILE\", or lines = [\"these at least\"]
   [links]
   \"/srv/current\" = \"www\"
   [services]
-  enable = [\"ssh\"]                       # disable, mask, unmask
-  [[firstboot]]                          # runs once, at the next boot
+  enable = [\"ssh\"]                 # disable, mask, unmask
+  [[firstboot]]                    # runs once, at the next boot
   name = \"register\"
-  source = \"register.sh\"                 # or script = \"#!/bin/sh\\n...\"
+  source = \"register.sh\"           # or script = \"#!/bin/sh\\n...\"
 
 Example: nomount apply disk.qcow2 web.toml --dry-run --exit-code";
 
