@@ -3,7 +3,7 @@
 use super::edit::{self, EditArgs};
 use super::groupadd::image_only;
 use super::target::now;
-use super::{host_file, password, ui};
+use super::{host_file, password};
 use nomount::ops::account::Password;
 use nomount::ops::apply::{Inputs, Recipe, apply};
 use nomount::{Error, ErrorKind, Result};
@@ -11,37 +11,38 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
-A recipe, each part of which may be left out:
+Make a guest what a recipe says
+
+The recipe is TOML, or JSON if it begins with a brace. All of it is one commit, and what is so already is not touched: a \
+second time there is nothing to change. Files that it names are looked for beside it.
+
+Each part may be left out:
   hostname = \"web1\"
   timezone = \"Europe/Berlin\"
-  absent = [\"/etc/nologin\"]              # files, or directories with all that is in them
-  [groups.web]                           # gid, system
-  [users.alice]                          # uid, group, home, create-home, shell, comment, system, password-hash and
-  groups = [\"sudo\"]                      # these at least
-  password = \"file:alice.pw\"             # a selector: file:FILE, env:NAME, fd:NUMBER or -
-  ssh-keys = [\"file:alice.pub\"]          # these at least; a file or the text of a key
+  absent = [\"/etc/nologin\"]        # files, or directories with all that is in them
+  [groups.web]                     # gid, system
+  [users.alice]                    # uid, group, home, create-home, shell, comment, system, and
+  groups = [\"sudo\"]                # these at least
+  password = \"file:alice.pw\"       # file:FILE, env:NAME, fd:NUMBER or -; or password-hash
+  ssh-keys = [\"file:alice.pub\"]    # these at least; a file or the text of a key
   [directories.\"/srv/www\"]
-  mode = \"2775\"                          # as for chmod, in quotation marks
-  owner = \"root:web\"                     # as for chown, by the guest's names
-  [files.\"/etc/motd\"]                    # mode, owner and
-  content = \"welcome\\n\"                  # or source = \"FILE\", or lines = [\"these at least\"]
+  mode = \"2775\"                    # as for chmod, in quotation marks
+  owner = \"root:web\"               # as for chown, by the guest's names
+  [files.\"/etc/motd\"]              # mode, owner, and
+  content = \"welcome\\n\"            # or source = \"FILE\", or lines = [\"these at least\"]
   [links]
   \"/srv/current\" = \"www\"
   [services]
-  enable = [\"ssh\"]                       # disable, mask, unmask
-  [[firstboot]]                          # runs once, at the next boot
+  enable = [\"ssh\"]                 # disable, mask, unmask
+  [[firstboot]]                    # runs once, at the next boot
   name = \"register\"
-  source = \"register.sh\"                 # or script = \"#!/bin/sh\\n...\"
+  source = \"register.sh\"           # or script = \"#!/bin/sh\\n...\"
 
-Example:
-  nomount apply disk.qcow2 web.toml --dry-run --exit-code";
+Example: nomount apply disk.qcow2 web.toml --dry-run --exit-code";
 
 /// Make a guest what a recipe says
-///
-/// The recipe is TOML, or JSON if it begins with a brace. All of it is one commit, and what is so already is not
-/// touched: a second time there is nothing to change. Files that it names are looked for beside it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP)]
+#[command(long_about = HELP)]
 pub struct Args {
     /// The image
     #[arg(value_name = "IMAGE[@PARTITION]")]
@@ -64,13 +65,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let recipe = Recipe::parse(&text).map_err(named)?;
     let folder = if is_stdin { Path::new("") } else { args.recipe.parent().unwrap_or(Path::new("")) };
     let inputs = inputs(&recipe, folder)?;
-    let mut notes = Vec::new();
-    let code = edit::run(&args.edit, &target, |editor| {
-        notes = apply(editor, &recipe, &inputs)?;
-        Ok(())
-    })?;
-    notes.iter().for_each(|text| ui::note(text));
-    Ok(code)
+    edit::run_telling(&args.edit, &target, |editor| Ok(apply(editor, &recipe, &inputs)?.into()))
 }
 
 /// Reads what the recipe names, from `folder`.

@@ -162,5 +162,5 @@ pub fn more(copied: Copied) -> More {
         "  {} entries ({} directories, {} hard links), {} bytes of contents",
         copied.entries, copied.directories, copied.hard_links, copied.bytes
     );
-    More { line: Some(line), members: vec![("copied", json!(copied))], notes: copied.notes, list_all: false }
+    More { line: Some(line), members: vec![("copied", json!(copied))], notes: copied.notes, ..More::default() }
 }

@@ -159,6 +159,14 @@ pub struct More {
     pub members: Vec<(&'static str, Value)>,
     /// Whether the text lists all changes, however many.
     pub list_all: bool,
+    /// Whether standard output is for something else than the text, which then goes to standard error.
+    pub on_stderr: bool,
+}
+
+impl From<Vec<String>> for More {
+    fn from(notes: Vec<String>) -> Self {
+        Self { notes, ..Self::default() }
+    }
 }
 
 /// Opens the image, does `work`, commits, and prints what came of it.
@@ -190,7 +198,13 @@ pub fn run_telling(args: &EditArgs, target: &Target, work: impl FnOnce(&mut Edit
     } else {
         edited.warnings.iter().for_each(|text| ui::warning(text));
         edited.notes.iter().for_each(|text| ui::note(text));
-        ui::lines(text(args, image, &place, &edited, more, &commit)).map_err(ui::output_failed)?;
+        let on_stderr = more.on_stderr;
+        let lines = text(args, image, &place, &edited, more, &commit);
+        if on_stderr {
+            lines.iter().for_each(|line| ui::note(line));
+        } else {
+            ui::lines(lines).map_err(ui::output_failed)?;
+        }
     }
     Ok(args.exit_code(!edited.changes.is_empty()))
 }

@@ -1,9 +1,10 @@
 //! `nomount groupadd`.
 
-use super::edit::{self, EditArgs};
+use super::edit::{self, EditArgs, More};
 use super::target::Target;
 use nomount::ops::account::{NewGroup, add_group};
 use nomount::{Error, ErrorKind, Result};
+use serde_json::json;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
@@ -11,8 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 ///
 /// It goes into the guest's group and gshadow. Its number is the next of the range in the guest's /etc/login.defs, as
 /// groupadd(8) chooses it.
+///
+/// Example: nomount groupadd disk.qcow2 web --gid 900
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  nomount groupadd disk.qcow2 web --gid 900")]
 pub struct Args {
     /// The image
     #[arg(value_name = "IMAGE[@PARTITION]")]
@@ -34,7 +36,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<u8> {
     let target = image_only(&args.image)?;
     let new = NewGroup { name: args.name.as_bytes().to_vec(), gid: args.gid, system: args.system };
-    edit::run(&args.edit, &target, |editor| add_group(editor, &new).map(drop))
+    edit::run_telling(&args.edit, &target, |editor| {
+        let gid = add_group(editor, &new)?;
+        Ok(More { members: vec![("gid", json!(gid))], ..More::default() })
+    })
 }
 
 /// The image of a command that takes no path in it.

@@ -52,6 +52,8 @@ mod recover;
 mod relabel;
 mod resize;
 mod rm;
+mod run;
+mod seed;
 mod service;
 mod signal;
 mod size;
@@ -132,7 +134,9 @@ enum Command {
     Useradd(useradd::Args),
     Groupadd(groupadd::Args),
     Service(service::Args),
+    Seed(seed::Args),
     Apply(apply::Args),
+    Run(run::Args),
     Mkfs(mkfs::Args),
     Part(part::Args),
     Check(check::Args),
@@ -222,7 +226,9 @@ fn run(arguments: &[OsString]) -> ExitCode {
         Command::Useradd(args) => useradd::run(&args),
         Command::Groupadd(args) => groupadd::run(&args),
         Command::Service(args) => service::run(&args),
+        Command::Seed(args) => seed::run(&args),
         Command::Apply(args) => apply::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Mkfs(args) => mkfs::run(&args),
         Command::Part(args) => part::run(&args),
         Command::Check(args) => check::run(&args),
@@ -308,7 +314,9 @@ impl Command {
             Self::Useradd(args) => args.edit.json,
             Self::Groupadd(args) => args.edit.json,
             Self::Service(args) => args.json(),
+            Self::Seed(args) => args.json,
             Self::Apply(args) => args.edit.json,
+            Self::Run(args) => args.edit.json,
             Self::Mkfs(args) => args.json,
             Self::Part(args) => args.json(),
             Self::Check(args) => args.json,

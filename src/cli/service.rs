@@ -2,7 +2,6 @@
 
 use super::edit::{self, EditArgs};
 use super::groupadd::image_only;
-use super::ui;
 use nomount::Result;
 use nomount::ops::service::{Action, UnitName, service};
 use std::ffi::OsString;
@@ -10,9 +9,9 @@ use std::ffi::OsString;
 /// Enable, disable or mask services of a guest
 ///
 /// This changes the links below /etc/systemd/system as systemctl --root does. A name without a suffix is a service's.
+///
+/// Example: nomount service enable disk.qcow2 ssh my-app.timer
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  nomount service enable disk.qcow2 ssh my-app.timer\n  \
-                        nomount service mask disk.qcow2 systemd-networkd-wait-online")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -21,19 +20,24 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Start units, as their [Install] sections say, with the units named in Also= and with aliases
-    #[command(after_help = "Example:\n  nomount service enable disk.qcow2 ssh getty@ttyS0")]
+    ///
+    /// Example: nomount service enable disk.qcow2 ssh getty@ttyS0
     Enable(UnitArgs),
     /// Do not start units by themselves: all links to them go, however they were made
-    #[command(after_help = "Example:\n  nomount service disable disk.qcow2 apt-daily.timer")]
+    ///
+    /// Example: nomount service disable disk.qcow2 apt-daily.timer
     Disable(UnitArgs),
     /// Do not start units at all
-    #[command(after_help = "Example:\n  nomount service mask disk.qcow2 systemd-networkd-wait-online")]
+    ///
+    /// Example: nomount service mask disk.qcow2 systemd-networkd-wait-online
     Mask(UnitArgs),
     /// Take masks away
-    #[command(after_help = "Example:\n  nomount service unmask disk.qcow2 ssh")]
+    ///
+    /// Example: nomount service unmask disk.qcow2 ssh
     Unmask(UnitArgs),
     /// Enable or disable units as the guest's presets say
-    #[command(after_help = "Example:\n  nomount service preset disk.qcow2 sshd")]
+    ///
+    /// Example: nomount service preset disk.qcow2 sshd
     Preset(UnitArgs),
 }
 
@@ -72,11 +76,5 @@ impl Args {
 pub fn run(args: &Args) -> Result<u8> {
     let (action, args) = args.command.parts();
     let target = image_only(&args.image)?;
-    let mut notes = Vec::new();
-    let code = edit::run(&args.edit, &target, |editor| {
-        notes = service(editor, action, &args.units)?;
-        Ok(())
-    })?;
-    notes.iter().for_each(|text| ui::note(text));
-    Ok(code)
+    edit::run_telling(&args.edit, &target, |editor| Ok(service(editor, action, &args.units)?.into()))
 }

@@ -128,6 +128,13 @@ pub fn csv<F: AsRef<[u8]>>(fields: impl IntoIterator<Item = F>) -> Vec<u8> {
     line
 }
 
+/// Prints bytes to standard output as they are.
+pub fn raw(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
 /// Prints a JSON document to standard output, with the schema's version first.
 pub fn json(value: Value) -> io::Result<()> {
     let mut document = serde_json::Map::from_iter([("schema".to_owned(), json!(SCHEMA))]);

@@ -1,11 +1,12 @@
 //! `nomount useradd`.
 
-use super::edit::{self, EditArgs};
+use super::edit::{self, EditArgs, More};
 use super::groupadd::image_only;
 use super::target::now;
-use super::{exit, inject, password, ui};
+use super::{inject, password};
 use nomount::ops::account::{NewUser, Password, add_user};
 use nomount::{Error, ErrorKind, Result};
+use serde_json::json;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -14,11 +15,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 /// It goes into the guest's passwd, shadow, group, gshadow, subuid and subgid, as far as it has them. What is not given
 /// is as useradd(8) chooses it, by the guest's /etc/login.defs and /etc/default/useradd: numbers, group, shell, whether
 /// a home directory is made. That gets what is in the guest's /etc/skel. Without --password none lets the user in.
+///
+/// Example: nomount useradd disk.qcow2 alice -m -G sudo -s /bin/bash --ssh-key id_ed25519.pub
+///
+/// Example: nomount useradd disk.qcow2 backup --system -d /var/lib/backup
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  nomount useradd disk.qcow2 alice -m -G sudo -s /bin/bash --ssh-key id_ed25519.pub\n  \
-                        nomount useradd disk.qcow2 backup --system -d /var/lib/backup"
-)]
 pub struct Args {
     /// The image
     #[arg(value_name = "IMAGE[@PARTITION]")]
@@ -98,17 +99,14 @@ pub fn run(args: &Args) -> Result<u8> {
         keys: inject::keys(&args.ssh_key)?,
         today: today()?,
     };
-    let mut notes = Vec::new();
-    let code = edit::run(&args.edit, &target, |editor| {
-        notes = add_user(editor, &new)?.notes;
-        Ok(())
-    })?;
-    notes.iter().for_each(|text| ui::note(text));
-    if let Some(show) = show.filter(|_| code == exit::DONE && !args.edit.dry_run) {
-        let line = format!("the password of {} is {show}", args.name.display());
-        ui::lines([line]).map_err(ui::output_failed)?;
-    }
-    Ok(code)
+    // A dry run sets none that one could need.
+    let line = show.filter(|_| !args.edit.dry_run);
+    let line = line.map(|show| format!("  the password of {} is {show}", args.name.display()));
+    edit::run_telling(&args.edit, &target, |editor| {
+        let added = add_user(editor, &new)?;
+        let members = vec![("uid", json!(added.uid)), ("gid", json!(added.gid))];
+        Ok(More { notes: added.notes, line, members, ..More::default() })
+    })
 }
 
 /// Days since 1970.

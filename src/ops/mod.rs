@@ -25,6 +25,8 @@ pub mod populate;
 mod program;
 mod progress;
 pub mod resize;
+pub mod script;
+pub mod seed;
 pub mod selinux;
 pub mod service;
 pub mod sysprep;

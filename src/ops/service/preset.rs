@@ -4,7 +4,7 @@ use super::disable::disable;
 use super::enable::enable;
 use super::name::UnitName;
 use super::units::presets;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::ops::editor::Editor;
 use globset::Glob;
 
@@ -25,7 +25,13 @@ pub(super) fn preset(editor: &mut Editor<'_>, name: &UnitName, notes: &mut Vec<S
             let named = instances.iter().filter_map(|instance| name.with_instance(instance));
             named.collect::<Vec<_>>().iter().try_for_each(|instance| enable(editor, instance, notes))
         }
-        Verdict::Enable(_) => enable(editor, name, notes),
+        Verdict::Enable(_) => match enable(editor, name, notes) {
+            Err(error) if name.is_template() && error.kind() == ErrorKind::Usage => {
+                notes.push(format!("{error}: the presets name no instance, and nothing is enabled"));
+                Ok(())
+            }
+            done => done,
+        },
     }
 }
 

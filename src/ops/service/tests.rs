@@ -126,6 +126,7 @@ fn presets_decide() {
     for unit in ["a", "b", "t@"] {
         run(&mut tree, Action::Preset, unit).unwrap();
     }
+    assert!(run(&mut tree, Action::Preset, "v@").unwrap()[0].contains("the presets name no instance"));
     let wanted = ["b.service b.service", "t@x.service t@.service", "t@y.service t@.service"];
     assert_eq!(links(&tree), wanted.map(|link| format!("multi-user.target.wants/{link}")));
 }
