@@ -45,6 +45,7 @@ mod owners;
 mod part;
 mod part_show;
 mod password;
+mod progress;
 mod readlink;
 mod recover;
 mod relabel;
@@ -76,6 +77,9 @@ use std::process::ExitCode;
 #[command(name = "nomount", version, propagate_version = true, max_term_width = help::WIDTH)]
 #[command(after_help = exit::HELP)]
 struct Cli {
+    /// What is shown of long work on standard error: auto is a bar on a terminal, json an object a line
+    #[arg(long, global = true, value_name = "auto|json|none", default_value = "auto", value_parser = progress::parse)]
+    progress: progress::Show,
     #[command(subcommand)]
     command: Command,
 }
@@ -169,6 +173,7 @@ pub fn main() -> ExitCode {
         }
     };
     signal::handle();
+    progress::set(cli.progress);
     std::panic::set_hook(Box::new(exit::report_bug));
     let json = cli.command.json();
     let run = std::panic::catch_unwind(|| match cli.command {
