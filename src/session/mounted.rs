@@ -12,8 +12,8 @@ use std::ops::Range;
 /// A filesystem of one of the kinds that are read and changed.
 #[derive(Debug)]
 enum Tree {
-    Ext(ExtTree<Part>),
-    Fat(FatTree<Part>),
+    Ext(Box<ExtTree<Part>>),
+    Fat(Box<FatTree<Part>>),
 }
 
 impl Tree {
@@ -23,11 +23,11 @@ impl Tree {
                 let now = nomount_fat::Time { sec: options.now.sec, nsec: options.now.nsec };
                 let options = nomount_fat::OpenOptions { now };
                 let open = if write { nomount_fat::Filesystem::open_for_write } else { nomount_fat::Filesystem::open };
-                open(part, options).map(|fs| Self::Fat(FatTree::new(fs))).map_err(Error::from)
+                open(part, options).map(|fs| Self::Fat(Box::new(FatTree::new(fs)))).map_err(Error::from)
             }
             content if content.is_ext() => {
                 let open = if write { Filesystem::open_for_write } else { Filesystem::open };
-                open(part, options).map(|fs| Self::Ext(ExtTree::new(fs))).map_err(Error::from)
+                open(part, options).map(|fs| Self::Ext(Box::new(ExtTree::new(fs)))).map_err(Error::from)
             }
             content => Err(not_supported(content)),
         };
@@ -43,15 +43,15 @@ impl Tree {
 
     fn reader(&self) -> &dyn FileTree {
         match self {
-            Self::Ext(tree) => tree,
-            Self::Fat(tree) => tree,
+            Self::Ext(tree) => &**tree,
+            Self::Fat(tree) => &**tree,
         }
     }
 
     fn writer(&mut self) -> &mut dyn FileTree {
         match self {
-            Self::Ext(tree) => tree,
-            Self::Fat(tree) => tree,
+            Self::Ext(tree) => &mut **tree,
+            Self::Fat(tree) => &mut **tree,
         }
     }
 }
