@@ -154,7 +154,7 @@ pub struct Compressor<W: Write>(Kind<W>);
 
 enum Kind<W: Write> {
     Plain(W),
-    Gzip(GzEncoder<W>),
+    Gzip(Box<GzEncoder<W>>),
     Xz(Box<XzWriter<W>>),
     /// What was not compressed yet; one frame after the other.
     Zstd(W, Vec<u8>),
@@ -172,7 +172,7 @@ impl<W: Write> Compressor<W> {
         Ok(Self(match how {
             None => Kind::Plain(out),
             // Neither a name nor a time is in the header.
-            Some(Compression::Gzip) => Kind::Gzip(GzEncoder::new(out, flate2::Compression::default())),
+            Some(Compression::Gzip) => Kind::Gzip(Box::new(GzEncoder::new(out, flate2::Compression::default()))),
             Some(Compression::Xz) => Kind::Xz(Box::new(XzWriter::new(out, XzOptions::with_preset(XZ_PRESET))?)),
             Some(Compression::Zstd) => Kind::Zstd(out, Vec::with_capacity(FRAME)),
         }))
