@@ -16,7 +16,7 @@ tools=(
     mkfs.fat:dosfstools fsck.fat:dosfstools mcopy:mtools faketime:faketime
     matchpathcon:selinux-utils
     mmdebstrap:mmdebstrap fakeroot:fakeroot fakechroot:fakechroot newuidmap:uidmap arch-test:arch-test
-    flock:util-linux gzip:gzip tar:tar groff:groff-base
+    flock:util-linux gzip:gzip xz:xz-utils zstd:zstd tar:tar groff:groff-base
     cc:gcc
 )
 

@@ -3,10 +3,11 @@
 use super::edit::More;
 use super::progress;
 use super::target::Target;
-use nomount::ops::Owner;
-use nomount::ops::copy::{Copied, CopyOptions, Existing, Keep, SourceName, Sparse};
-use nomount::ops::edit::ModeChange;
+use nomount::ops::copy::{Copied, CopyOptions, Existing, Keep, SourceName, Sparse, directory};
+use nomount::ops::edit::{ModeChange, make_dir};
 use nomount::ops::populate::HostTree;
+use nomount::ops::{Editor, Owner};
+use nomount::tree::GuestPath;
 use nomount::{Error, ErrorKind, Result, Session};
 use serde_json::json;
 use std::ffi::OsStr;
@@ -144,6 +145,17 @@ impl Local {
 /// Whether a path means what is in a directory, not the directory: it ends with `/.` or is `.`.
 pub fn contents_only(path: &[u8]) -> bool {
     path == b"." || path.ends_with(b"/.") || path.ends_with(b"/./")
+}
+
+/// The directory to copy into, which with `parents` is made first.
+pub fn into_dir(editor: &mut Editor<'_>, path: &GuestPath, parents: bool) -> Result<GuestPath> {
+    if parents && !path.is_root() {
+        make_dir(editor, path, None, true)?;
+    }
+    directory(editor.tree(), path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => error.hint("--parents makes it"),
+        _ => error,
+    })
 }
 
 /// Bytes of all that a session's tree is on: no tree has more.

@@ -1,10 +1,9 @@
 //! `nomount copy-in`.
 
-use super::copy_args::{IntoArgs, Local, listener, more};
+use super::copy_args::{IntoArgs, Local, into_dir, listener, more};
 use super::edit::{self, EditArgs};
 use super::target::Target;
-use nomount::ops::copy::{Copied, copy_in, directory};
-use nomount::ops::edit::make_dir;
+use nomount::ops::copy::{Copied, copy_in};
 use nomount::tree::GuestPath;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsString;
@@ -49,10 +48,7 @@ pub fn run(args: &Args) -> Result<u8> {
     // As tar does, which other tools of this name call.
     options.keep.links = true;
     edit::run_telling(&args.edit, &target, |editor| {
-        if args.parents {
-            make_dir(editor, &dir, None, true)?;
-        }
-        let dir = directory(editor.tree(), &dir)?;
+        let dir = into_dir(editor, &dir, args.parents)?;
         let mut copied = Copied::default();
         for local in &locals {
             let to = local.name.name.as_ref().map_or(dir.clone(), |name| dir.join(name));

@@ -1,13 +1,11 @@
 //! `nomount tar-in`.
 
-use super::copy_args::{listener, more};
+use super::copy_args::{into_dir, listener, more};
 use super::edit::{self, EditArgs};
 use super::target::Target;
-use nomount::ops::copy::{CopyOptions, Existing, Keep, copy_in, directory};
+use nomount::ops::copy::{CopyOptions, Existing, Keep, copy_in};
 use nomount::ops::decompressed;
-use nomount::ops::edit::make_dir;
 use nomount::ops::populate::TarStream;
-use nomount::tree::GuestPath;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Read};
@@ -62,10 +60,7 @@ pub fn run(args: &Args) -> Result<u8> {
     };
     let options = CopyOptions { keep: Keep::ALL, existing, ..CopyOptions::default() };
     edit::run_telling(&args.edit, &target, |editor| {
-        if args.parents && dir != GuestPath::root() {
-            make_dir(editor, &dir, None, true)?;
-        }
-        let dir = directory(editor.tree(), &dir)?;
+        let dir = into_dir(editor, &dir, args.parents)?;
         copy_in(editor, &mut stream, &dir, &options, &mut listener()).map(more)
     })
 }

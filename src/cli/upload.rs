@@ -113,7 +113,7 @@ pub fn run_download(args: &DownloadArgs) -> Result<u8> {
     let mut session = args.open.open(&target)?;
     let volume = session.volume().to_string();
     let tree: &dyn FileTree = session.tree();
-    let done = download(tree, path, file.map(|file| Path::new(file)));
+    let done = download(tree, path, file.map(Path::new));
     let (size, bytes) = done.map_err(|error| error.in_volume(&volume).in_image(&target.image))?;
     if args.json {
         let document =

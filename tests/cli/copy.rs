@@ -71,9 +71,9 @@ fn copies_in_are_roots_unless_asked_otherwise() {
         assert_eq!(facts(&format!("{top}/bin/run")), (0o755, 0, 0, 1), "{top}");
         let links = if top == "/srv/renamed" { 1 } else { 2 };
         assert_eq!(facts(&format!("{top}/page")), (0o644, 0, 0, links), "{top}");
-        let hole = tree.get(&format!("{top}/hole")).unwrap();
+        let hole = tree.get(format!("{top}/hole")).unwrap();
         assert_eq!(hole.size, 64 << 20);
-        assert_eq!(tree.get(&format!("{top}/link")).unwrap().target.as_deref(), Some(&b"/outside/of/all"[..]));
+        assert_eq!(tree.get(format!("{top}/link")).unwrap().target.as_deref(), Some(&b"/outside/of/all"[..]));
     }
     let debian = (1000, 1000);
     assert_eq!(facts("/srv/all/bin/run"), (0o4750, debian.0, debian.1, 1));

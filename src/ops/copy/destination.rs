@@ -36,9 +36,7 @@ pub fn directory(tree: &dyn FileTree, path: &GuestPath) -> Result<GuestPath> {
     match found.stat.map(|stat| stat.kind) {
         Some(FileKind::Dir) => Ok(found.path),
         Some(_) => Err(Error::new(ErrorKind::NotADirectory, "not a directory").at_path(path.to_bytes())),
-        None => Err(Error::new(ErrorKind::NotFound, "no such directory")
-            .at_path(path.to_bytes())
-            .hint("--parents makes it")),
+        None => Err(Error::new(ErrorKind::NotFound, "no such directory").at_path(path.to_bytes())),
     }
 }
 

@@ -8,6 +8,8 @@ mod copy_out;
 mod destination;
 mod place;
 mod tar;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod whiteout;
 mod within;
