@@ -54,6 +54,7 @@ pub fn run(args: &Args) -> Result<u8> {
             line: Some(line),
             list_all: args.verbose,
             members: vec![("files", json!(done.files)), ("changed", json!(done.changed)), ("bare", json!(done.bare))],
+            ..More::default()
         })
     })
 }
