@@ -26,11 +26,10 @@ pub enum Labelling {
 ///
 /// A guest without SELinux costs one look at /etc/selinux/config.
 pub(in crate::ops) fn label_touched(editor: &mut Editor<'_>, how: Labelling) -> Result<Vec<String>> {
-    let touched = touched(editor.changes());
-    if touched.is_empty() || !config::is_enabled(editor.tree()).unwrap_or(false) {
+    if editor.changes().is_empty() || !config::is_enabled(editor.tree()).unwrap_or(false) {
         return Ok(Vec::new());
     }
-    let bare = without_context(editor, touched)?;
+    let bare = without_context(editor, touched(editor.changes()))?;
     if bare.is_empty() {
         return Ok(Vec::new());
     }
