@@ -137,6 +137,7 @@ fn what_cannot_be_done_is_refused_before_anything_is() {
     for (args, code, said) in [
         (&["--install", "vim"][..], 4, "--firstboot-install"),
         (&["--update"], 4, "--firstboot-command"),
+        (&["--scrub", "/etc/passwd"], 4, "would stay on the disk"),
         (&["--run-command", "id"], 4, "--firstboot-command"),
         (&["--firstboot-command", "id"], 4, "systemd, OpenRC and System V init"),
         (&["--root-password", "disabled", "--password", "root:locked"], 2, "given twice"),

@@ -84,6 +84,11 @@ const REFUSED: &[Refusal] = &[
     refusal("install", NEEDS_GUEST, "--firstboot-install installs packages at the guest's next boot"),
     refusal("run", NEEDS_GUEST, "--firstboot runs a script at the guest's next boot"),
     refusal("run-command", NEEDS_GUEST, AT_BOOT),
+    refusal(
+        "scrub",
+        "blocks that a change frees are not written to before it is committed, so the contents would stay on the disk",
+        "--delete removes the file; what no file uses can be overwritten in the guest",
+    ),
     refusal("uninstall", NEEDS_GUEST, AT_BOOT),
     Refusal { name: "update", has_value: false, why: NEEDS_GUEST, instead: AT_BOOT },
 ];
