@@ -10,11 +10,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
-const TOOLS: [&str; 11] = [
+const TOOLS: [&str; 12] = [
     "virt-cat",
     "virt-ls",
     "virt-df",
     "virt-filesystems",
+    "virt-edit",
     "virt-copy-in",
     "virt-copy-out",
     "virt-tar-in",
@@ -71,7 +72,7 @@ fn every_tool_has_a_help_of_its_own_and_refuses_libvirt() {
         if tool.starts_with("virt-") {
             assert!(out(&tools.run(tool, ["-V"])).starts_with(&format!("{tool} ")), "{tool}");
             let behind: &[&str] = match tool {
-                "virt-cat" | "virt-ls" => &["/x"],
+                "virt-cat" | "virt-ls" | "virt-edit" => &["/x"],
                 "virt-df" | "virt-filesystems" | "virt-customize" => &[],
                 _ => &["/x", "/y"],
             };
@@ -202,6 +203,19 @@ fn files_and_trees_go_in_and_come_out() {
     assert_eq!(out(&tools.run("virt-cat", ["-a", &image, "/opt/again/site/sub/page"])), "hello\n");
     let missing = tools.run("virt-copy-in", ["-a", &image, "site", "/no/such"]);
     assert_eq!(missing.code, Some(1), "{missing:?}");
+}
+
+#[test]
+fn virt_edit_takes_expressions_and_keeps_a_backup() {
+    let tools = Tools::new();
+    let guest = Guest::new();
+    let image = guest.arg();
+    let args = ["-a", &image, "-b", ".old", "-e", "s/^debian$/web/", "/etc/hostname"];
+    assert_eq!(tools.run("virt-edit", args).code, Some(0));
+    let cat = |path: &str| out(&tools.run("virt-cat", ["-a", image.as_str(), path])).to_owned();
+    assert_eq!((cat("/etc/hostname"), cat("/etc/hostname.old")), ("web\n".to_owned(), "debian\n".to_owned()));
+    let two = tools.run("virt-edit", ["-a", &image, "--expr", "s/a/b/", "/etc/hostname", "/etc/hosts"]);
+    assert_eq!(two.code, Some(4), "{two:?}");
 }
 
 #[test]

@@ -60,9 +60,9 @@ fn filesystems_are_listed_as_virt_filesystems_lists_them() {
     assert_eq!(lines(&["--partitions", "--block-devices"]), "/dev/sda1\n/dev/sda14\n/dev/sda15\n/dev/sda\n");
     let long = "Name        Type        VFS   Label  Size      Parent\n\
                 /dev/sda1   filesystem  ext4  root   48697344  -\n\
-                /dev/sda15  filesystem  vfat  ESP    10485760  -\n";
+                /dev/sda15  filesystem  vfat  ESP    10446848  -\n";
     assert_eq!(lines(&["-l"]), long);
-    let bare = "/dev/sda1   filesystem  ext4  root  48697344  -\n/dev/sda15  filesystem  vfat  ESP   10485760  -\n";
+    let bare = "/dev/sda1   filesystem  ext4  root  48697344  -\n/dev/sda15  filesystem  vfat  ESP   10446848  -\n";
     assert_eq!(lines(&["-l", "--no-title"]), bare);
     let all = "Name       Type       VFS     Label MBR Size Parent   UUID\n\
                /dev/sda1  filesystem ext4    root  -   46M  -        5eed0000-0000-4000-8000-000000000001\n\
@@ -78,7 +78,7 @@ fn filesystems_are_listed_as_virt_filesystems_lists_them() {
         lines(&["--csv", "-l", "--uuid"]),
         "Name,Type,VFS,Label,Size,Parent,UUID\n\
          /dev/sda1,filesystem,ext4,root,48697344,,5eed0000-0000-4000-8000-000000000001\n\
-         /dev/sda15,filesystem,vfat,ESP,10485760,,1234-ABCD\n"
+         /dev/sda15,filesystem,vfat,ESP,10446848,,1234-ABCD\n"
     );
     let document = json(&run(["filesystems", "--json", "-a", &image]));
     assert_eq!(document["items"].as_array().unwrap().len(), 7);

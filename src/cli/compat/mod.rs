@@ -10,6 +10,7 @@ mod virt_copy_in;
 mod virt_copy_out;
 mod virt_customize;
 mod virt_df;
+mod virt_edit;
 mod virt_filesystems;
 mod virt_ls;
 mod virt_tar_in;
@@ -63,6 +64,7 @@ const TOOLS: &[Tool] = &[
     Tool { name: "virt-ls", run: virt_ls::run },
     Tool { name: "virt-df", run: virt_df::run },
     Tool { name: "virt-filesystems", run: virt_filesystems::run },
+    Tool { name: "virt-edit", run: virt_edit::run },
     Tool { name: "virt-copy-in", run: virt_copy_in::run },
     Tool { name: "virt-copy-out", run: virt_copy_out::run },
     Tool { name: "virt-tar-in", run: virt_tar_in::run },

@@ -167,14 +167,14 @@ fn long_recursive(args: &Args, tree: &dyn FileTree, file: &FileInfo, shown: &Gue
             _ => {}
         }
     }
-    cells.push(shown.to_bytes());
+    // Numbers and times are not quoted, blanks or not.
+    let text = |bytes: &[u8]| if args.csv { csv_line([ui::safe(bytes)]).into_bytes() } else { bytes.to_vec() };
+    cells.push(text(&shown.to_bytes()));
     if let Some(target) = &file.target {
-        cells.push(if args.csv { target.clone() } else { [b"-> ", &target[..]].concat() });
+        let arrow = if args.csv { &b""[..] } else { b"-> " };
+        cells.push([arrow, &text(target)].concat());
     }
-    if args.csv {
-        return Ok(csv_line(cells.iter().map(|cell| ui::safe(cell))).into_bytes());
-    }
-    Ok(cells.join(&b' '))
+    Ok(cells.join(if args.csv { &b"," } else { &b" " }.as_slice()))
 }
 
 fn time_text(args: &Args, time: Time, now: Time) -> String {
