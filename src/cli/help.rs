@@ -42,11 +42,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Automate", &["apply", "run", "completion", "man", "json-schema", "help"]),
 ];
 
-/// Begins each of the last paragraphs of a verb's documentation.
-const EXAMPLE: &str = "\n\nExample: ";
-
-/// Begins what stands behind a verb's options, where it has examples.
-pub const EXAMPLES: &str = "Example:\n";
+/// The heading of what stands behind a verb's options.
+const EXAMPLES: &str = "Example:";
 
 /// The whole command line as completion and man pages describe it: a sentence for each verb, more text below it, and
 /// the example last.
@@ -66,16 +63,37 @@ pub fn command() -> Command {
 
 fn example_last(command: Command) -> Command {
     let command = command.mut_subcommands(example_last);
-    let Some(long) = command.get_long_about().map(ToString::to_string) else { return command };
-    let (text, examples) = match long.split_once(EXAMPLE) {
-        Some((text, examples)) => (text, examples.replace(EXAMPLE, "\n  ")),
-        None => return command,
-    };
+    let long = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let (about, mut examples) = split_examples(&long);
+    let (notes, more) = split_examples(&after);
+    examples.extend(more);
+    if examples.is_empty() {
+        return command;
+    }
     let header = command.get_styles().get_header();
-    let after = format!("{header}Example:{header:#}\n  {examples}");
-    let short = command.get_about().is_some_and(|about| about.to_string() == text);
-    let text = if short { Resettable::Reset } else { Resettable::Value(text.to_owned().into()) };
-    command.after_help(after).long_about(text)
+    let mut after = format!("{header}{EXAMPLES}{header:#}");
+    examples.iter().for_each(|example| after.push_str(&format!("\n  {example}")));
+    if !notes.is_empty() {
+        after = format!("{notes}\n\n{after}");
+    }
+    let short = about.is_empty() || command.get_about().is_some_and(|text| text.to_string() == about);
+    let about = if short { Resettable::Reset } else { Resettable::Value(about.to_owned().into()) };
+    command.after_help(after).long_about(about)
+}
+
+/// Splits the examples off the end of a text. Each begins with `Example: `, or they stand below a heading.
+pub fn split_examples(text: &str) -> (&str, Vec<&str>) {
+    let is_heading = |line: &str| line.starts_with("Example: ") || line == "Example:" || line == "Examples:";
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if is_heading(line.trim_end()) {
+            let lines = text[at..].lines().map(|line| line.strip_prefix("Example: ").unwrap_or(line).trim());
+            return (text[..at].trim_end(), lines.filter(|line| !line.is_empty() && !is_heading(line)).collect());
+        }
+        at += line.len();
+    }
+    (text.trim_end(), Vec::new())
 }
 
 /// Makes `-h` and `--help` the same page, on which each option takes a line or a few.
@@ -167,6 +185,16 @@ mod tests {
     fn definitions_are_sound() {
         command().debug_assert();
         definition().debug_assert();
+    }
+
+    #[test]
+    fn examples_are_found_in_every_spelling() {
+        for text in
+            ["text\n\nExample: a\n\nExample: b", "text\n\nExamples:\n  a\n  b\n", "text\nExample:\n a\nExample: b"]
+        {
+            assert_eq!(split_examples(text), ("text", vec!["a", "b"]), "{text:?}");
+        }
+        assert_eq!(split_examples("For Example: a"), ("For Example: a", vec![]));
     }
 
     #[test]

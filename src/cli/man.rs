@@ -82,12 +82,15 @@ fn render(command: &Command, name: &str, text: &mut Vec<u8>) -> std::io::Result<
     }
     let mut last = Roff::new();
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    if let Some(examples) = after.strip_prefix(help::EXAMPLES) {
-        last.control("SH", ["EXAMPLES"]).control("nf", []);
-        for example in examples.lines() {
-            last.text([roman(example.trim_start())]);
+    let (notes, examples) = help::split_examples(&after);
+    for (heading, lines) in [("NOTES", notes.lines().collect()), ("EXAMPLES", examples)] {
+        if !lines.is_empty() && notes != exit::HELP {
+            last.control("SH", [heading]).control("nf", []);
+            lines.into_iter().for_each(|line: &str| {
+                last.text([roman(line)]);
+            });
+            last.control("fi", []);
         }
-        last.control("fi", []);
     }
     last.control("SH", ["EXIT STATUS"]).text([roman(exit::HELP)]);
     last.to_writer(text)
