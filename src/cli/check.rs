@@ -1,7 +1,7 @@
 //! `nomount check`.
 
 use super::target::{self, ImageArgs, Target};
-use super::{exit, ui};
+use super::{exit, progress, ui};
 use nomount::Result;
 use nomount::session::{Checked, check_image};
 use nomount_ext::{Finding, Severity};
@@ -29,6 +29,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8> {
+    let _working = progress::begin("check");
     let target = Target::parse(args.image.clone());
     let choice = args.open.choice(&target)?;
     let (checked, notes) = check_image(&target.image, &args.open.image_options(), choice, target::now()?)?;

@@ -2,7 +2,7 @@
 
 use super::owners;
 use super::target::{ImageArgs, Target, now};
-use super::{exit, ui};
+use super::{exit, progress, ui};
 use nomount::image::Backing;
 use nomount::ops::container::{Applied, Setup, SetupRequest, Teardown, TeardownRequest, clean, setup, teardown};
 use nomount::ops::{IdMap, IdRange};
@@ -129,6 +129,7 @@ impl Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8> {
+    let _working = progress::begin("container");
     match &args.verb {
         Verb::Setup(args) => run_setup(args),
         Verb::Teardown(args) => run_teardown(args),

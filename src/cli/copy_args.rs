@@ -1,11 +1,12 @@
 //! What commands that copy files share.
 
 use super::edit::More;
+use super::progress;
 use super::target::Target;
+use nomount::ops::Owner;
 use nomount::ops::copy::{Copied, CopyOptions, Existing, Keep, SourceName, Sparse};
 use nomount::ops::edit::ModeChange;
 use nomount::ops::populate::HostTree;
-use nomount::ops::{Owner, Silent};
 use nomount::{Error, ErrorKind, Result, Session};
 use serde_json::json;
 use std::ffi::OsStr;
@@ -152,8 +153,8 @@ pub fn room(session: &Session) -> u64 {
 }
 
 /// Who hears of how far copies have come.
-pub fn listener() -> Silent {
-    Silent
+pub fn listener() -> progress::Listener {
+    progress::begin("copy")
 }
 
 /// What is told of copies.

@@ -1,6 +1,7 @@
 //! `nomount mkfs`.
 
 use super::password::random_bytes;
+use super::progress;
 use super::target::{ImageArgs, Target, now};
 use super::{bytes, exit, ui};
 use nomount::ops::decompressed;
@@ -364,6 +365,7 @@ fn source(from: &OsString) -> Result<From> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8> {
+    let _working = progress::begin("mkfs");
     let target = Target::parse(args.image.clone());
     if target.path.is_some() {
         return Err(usage("mkfs works on an image, not on a path in it"));

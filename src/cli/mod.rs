@@ -47,6 +47,7 @@ mod owners;
 mod part;
 mod part_show;
 mod password;
+mod progress;
 mod readlink;
 mod recover;
 mod relabel;
@@ -80,6 +81,9 @@ use std::process::ExitCode;
 #[command(name = "nomount", version, propagate_version = true, max_term_width = help::WIDTH)]
 #[command(after_help = exit::HELP)]
 struct Cli {
+    /// What is shown of long work on standard error: auto is a bar on a terminal, json an object a line
+    #[arg(long, global = true, value_name = "auto|json|none", default_value = "auto", value_parser = progress::parse)]
+    progress: progress::Show,
     #[command(subcommand)]
     command: Command,
 }
@@ -183,6 +187,7 @@ fn run(arguments: &[OsString]) -> ExitCode {
             return ExitCode::from(exit::DONE);
         }
     };
+    progress::set(cli.progress);
     let json = cli.command.json();
     finish(json, || match cli.command {
         Command::Inject(args) => inject::run(args),

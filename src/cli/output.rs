@@ -1,7 +1,9 @@
 //! A new image that appears under its name when it is complete.
 
+use super::progress;
 use nomount::image::{Format, relative_backing};
 use nomount::interrupt::Temporary;
+use nomount::ops::Progress;
 use nomount::session::{copy_image, redo_path};
 use nomount::{Error, ErrorKind, Result};
 use std::fs::{File, Permissions};
@@ -33,7 +35,13 @@ impl Output {
                 .in_image(source)
                 .hint("write the new image into the folder of the old one"));
         }
-        let file = copy_image(source, name, lock)?;
+        let mut listener = progress::begin("copy");
+        let mut before = 0;
+        let file = copy_image(source, name, lock, &mut |done, total| {
+            listener.total(Some(total));
+            listener.add(done - before);
+            before = done;
+        })?;
         let meta = std::fs::metadata(source);
         let mode = meta.map(|meta| meta.permissions().mode() & 0o666).unwrap_or(0o600);
         Ok(Self { file, name: name.to_owned(), mode })

@@ -2,6 +2,7 @@
 
 use super::edit::parse_verify;
 use super::output::Output;
+use super::progress;
 use super::target::{self, ContainerArgs, ImageArgs, Target};
 use super::{bytes, exit, ui};
 use nomount::disk::Choice;
@@ -199,6 +200,7 @@ fn image_only(target: &Target) -> Result<()> {
 
 /// Runs `nomount grow`.
 pub fn run_grow(args: &GrowArgs) -> Result<u8> {
+    let _working = progress::begin("grow");
     let target = Target::parse(args.image.clone());
     image_only(&target)?;
     let request = GrowRequest {
@@ -216,6 +218,7 @@ pub fn run_grow(args: &GrowArgs) -> Result<u8> {
 
 /// Runs `nomount shrink`.
 pub fn run_shrink(args: &ShrinkArgs) -> Result<u8> {
+    let _working = progress::begin("shrink");
     let target = Target::parse(args.image.clone());
     image_only(&target)?;
     let request = ShrinkRequest {
@@ -231,6 +234,7 @@ pub fn run_shrink(args: &ShrinkArgs) -> Result<u8> {
 
 /// Runs `nomount extend`.
 pub fn run_extend(args: &ExtendArgs) -> Result<u8> {
+    let _working = progress::begin("extend");
     let target = Target::parse(args.image.clone());
     image_only(&target)?;
     if target.partition.is_some() {

@@ -17,6 +17,7 @@ pub fn handle() {
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             let _stopped = nomount::interrupt::stop();
+            super::progress::clear();
             // It does not come back from one of these signals.
             let _ = emulate_default_handler(signal);
         }

@@ -1,6 +1,6 @@
 //! The only place that prints.
 
-use super::exit;
+use super::{exit, progress};
 use nomount::Error;
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
@@ -45,6 +45,7 @@ pub fn width() -> Option<usize> {
 
 /// Prints lines to standard output.
 pub fn lines<S: AsRef<str>>(lines: impl IntoIterator<Item = S>) -> io::Result<()> {
+    let _hidden = progress::hidden();
     let mut out = io::BufWriter::new(io::stdout().lock());
     for line in lines {
         writeln!(out, "{}", line.as_ref())?;
@@ -54,6 +55,7 @@ pub fn lines<S: AsRef<str>>(lines: impl IntoIterator<Item = S>) -> io::Result<()
 
 /// Prints bytes to standard output, as they are.
 pub fn bytes(bytes: &[u8]) -> io::Result<()> {
+    let _hidden = progress::hidden();
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
@@ -64,6 +66,7 @@ pub fn raw_lines<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()
     if io::stdout().is_terminal() {
         return lines(texts.into_iter().map(safe));
     }
+    let _hidden = progress::hidden();
     let mut out = io::BufWriter::new(io::stdout().lock());
     texts.into_iter().try_for_each(|text| out.write_all(text).and_then(|()| out.write_all(b"\n")))?;
     out.flush()
@@ -145,13 +148,21 @@ pub fn json(value: Value) -> io::Result<()> {
     lines([serde_json::to_string_pretty(&Value::Object(document)).expect("a JSON value can be printed")])
 }
 
+/// Prints how far work has come as a line of JSON, on standard error.
+pub fn progress_line(progress: &Value) {
+    // Nobody is there to hear of a closed pipe.
+    let _ = writeln!(io::stderr(), "{}", json!({ "schema": SCHEMA, "progress": progress }));
+}
+
 /// Prints something to be noticed, on standard error.
 pub fn note(text: &str) {
+    let _hidden = progress::hidden();
     eprintln!("nomount: {text}");
 }
 
 /// Prints something that may not be as wished, on standard error.
 pub fn warning(text: &str) {
+    let _hidden = progress::hidden();
     eprintln!("nomount: warning: {text}");
 }
 
@@ -172,6 +183,7 @@ pub fn error(error: &Error, as_json: bool) {
         let _ = json(document);
         return;
     }
+    let _hidden = progress::hidden();
     let place = error.place().to_string();
     eprintln!("nomount: {place}{}{}", if place.is_empty() { "" } else { ": " }, error.chain());
     if let Some(hint) = error.hint_text() {

@@ -5,16 +5,24 @@ use super::redo;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::open_to_copy;
 use crate::interrupt::Temporary;
-use nomount_block::{HostFile, ReadAt, SetLen, copy_to_zeroed};
+use nomount_block::{HostFile, ReadAt, SetLen, Window, copy_to_zeroed};
 use std::fs::File;
 use std::path::Path;
+
+/// Bytes after which a listener hears of a copy.
+const PIECE: u64 = 8 << 20;
+
+/// Hears how many bytes are done, and of how many.
+pub type Heard<'a> = &'a mut dyn FnMut(u64, u64);
 
 /// Copies the image file `source` into a new temporary file beside `target`: as a reflink where the host can, else
 /// byte by byte with its holes kept. The caller changes it and persists it under its name.
 ///
+/// `heard` is told how many bytes of the file are done, and of how many.
+///
 /// With `lock`, a source that somebody is writing is refused. So is one whose commit was interrupted: the copy would
 /// lack its redo file.
-pub fn copy_image(source: &Path, target: &Path, lock: bool) -> Result<Temporary> {
+pub fn copy_image(source: &Path, target: &Path, lock: bool, heard: Heard<'_>) -> Result<Temporary> {
     let host = |what: &'static str| {
         move |error: std::io::Error| {
             let kind = match error.kind() {
@@ -34,15 +42,22 @@ pub fn copy_image(source: &Path, target: &Path, lock: bool) -> Result<Temporary>
     let made = Temporary::create(folder, ".nomount-", ".part");
     let into = made.map_err(host("cannot create a file beside the output")).map_err(|e| e.in_image(target))?;
     if rustix::fs::ioctl_ficlone(into.as_file(), &from).is_err() {
-        copy_sparse(from, &into).map_err(|e| e.in_image(target))?;
+        copy_sparse(from, &into, heard).map_err(|e| e.in_image(target))?;
     }
     Ok(into)
 }
 
-fn copy_sparse(from: File, into: &Temporary) -> Result<()> {
+fn copy_sparse(from: File, into: &Temporary, heard: Heard<'_>) -> Result<()> {
     let from = HostFile::new(from, false)?;
     let clone = into.as_file().try_clone().map_err(|error| nomount_block::Error::from_io(0, error))?;
     let mut into = HostFile::new(clone, false)?;
     into.set_len(from.len())?;
-    Ok(copy_to_zeroed(&from, &mut into)?)
+    let (len, mut at) = (from.len(), 0);
+    while at < len {
+        let piece = PIECE.min(len - at);
+        copy_to_zeroed(&Window::new(&from, at, piece)?, &mut Window::new(&mut into, at, piece)?)?;
+        at += piece;
+        heard(at, len);
+    }
+    Ok(())
 }

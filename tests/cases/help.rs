@@ -77,7 +77,11 @@ fn every_page_of_a_verb_ends_with_an_example_of_it() {
         let split = page.rsplit_once("\nExample:\n  ");
         let (text, examples) = split.unwrap_or_else(|| panic!("{name} has no example"));
         // `part list` has the page of `partitions`.
-        let spelt = if page.contains("\nUsage: nomount part list") { "nomount partitions ".to_owned() } else { format!("nomount-{name}") };
+        let spelt = if page.contains("\nUsage: nomount part list") {
+            "nomount partitions ".to_owned()
+        } else {
+            format!("nomount-{name}")
+        };
         let spelt = examples.lines().any(|line| line.contains(&spelt) || line.replace(' ', "-").contains(&spelt));
         assert!(spelt || page.contains("\nCommands:\n"), "{name}: {examples}");
         let fits = |line: &str| line.chars().count() <= 100 || line.starts_with("Usage: ");
