@@ -112,3 +112,22 @@ fn what_a_guest_calls_its_files_cannot_control_a_terminal() {
     let document = json(&said[6]);
     assert_eq!(document["files"][0]["path"], "/srv/\u{1b}[31mred\n");
 }
+
+#[test]
+fn progress_is_told_as_json_where_that_is_asked_for_and_else_only_to_a_terminal() {
+    let guest = Guest::new();
+    let new = text(&guest.path("new.qcow2"));
+    let args = ["write", &guest.arg(), "-o", &new, "/etc/motd", "--text", "x"];
+    assert_eq!(run(args).stderr, "");
+    fs::remove_file(&new).unwrap();
+    let ran = run([&args[..], &["--progress", "json"]].concat());
+    let line: serde_json::Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+    assert_eq!((ran.code, &line["schema"]), (Some(0), &1.into()), "{ran:?}");
+    let told = &line["progress"];
+    assert_eq!((&told["task"], &told["ended"]), (&"copy".into(), &true.into()));
+    // A host that can share the blocks has nothing to copy.
+    assert!(told["total"].is_null() || told["bytes"] == told["total"], "{ran:?}");
+    let ran = run(["check", &guest.arg(), "--progress", "json"]);
+    assert!(ran.stderr.contains(r#""task":"check""#), "{ran:?}");
+    assert_eq!(run(["check", &guest.arg(), "--progress", "loud"]).code, Some(2));
+}
