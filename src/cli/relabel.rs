@@ -53,6 +53,7 @@ pub fn run(args: &Args) -> Result<u8> {
             notes,
             line: Some(line),
             list_all: args.verbose,
+            on_stderr: false,
             members: vec![("files", json!(done.files)), ("changed", json!(done.changed)), ("bare", json!(done.bare))],
         })
     })
