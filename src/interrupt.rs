@@ -36,6 +36,16 @@ pub fn stop() -> Stopped {
     Stopped { _commits: commits, _unfinished: unfinished }
 }
 
+/// Removes the files that are not finished, for a process that ends because of a bug in it: without waiting for anything,
+/// since whoever is waited for may be the one that ends.
+pub fn abandon() {
+    let Ok(list) = UNFINISHED.try_lock() else { return };
+    for path in list.iter() {
+        // As above.
+        let _ = remove_file(path);
+    }
+}
+
 /// To be held while an image is being changed in place.
 pub(crate) fn committing() -> RwLockReadGuard<'static, ()> {
     COMMITS.read().unwrap_or_else(PoisonError::into_inner)

@@ -13,8 +13,8 @@ limit=$((8 << 20))
 cd "$here/.."
 host=$(rustc -vV | sed -n 's/^host: //p')
 # With a target named, the flag is for the program alone and not for what builds it. With a GNU target the C library's
-# archive, libc.a, is linked in.
-RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" \
+# archive, libc.a, is linked in. Nothing unwinds, so tables for that are left out.
+RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static -C force-unwind-tables=no" \
     cargo build --profile static --target "$host" --package nomount --bin nomount >&2
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 nomount=$target/$host/static/nomount

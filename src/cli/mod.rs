@@ -256,16 +256,14 @@ fn run(arguments: &[OsString]) -> ExitCode {
 fn finish(json: bool, work: impl FnOnce() -> nomount::Result<u8>) -> ExitCode {
     signal::handle();
     std::panic::set_hook(Box::new(exit::report_bug));
-    // Nothing that the work leaves half done is looked at afterwards.
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
-        Ok(Ok(code)) => ExitCode::from(code),
+    match work() {
+        Ok(code) => ExitCode::from(code),
         // A reader that has seen enough, as `head`, needs no message.
-        Ok(Err(error)) if ui::is_broken_pipe(&error) => ExitCode::from(exit::FAILED),
-        Ok(Err(error)) => {
+        Err(error) if ui::is_broken_pipe(&error) => ExitCode::from(exit::FAILED),
+        Err(error) => {
             ui::error(&error, json);
             ExitCode::from(exit::code(error.kind()))
         }
-        Err(_) => ExitCode::from(exit::BUG),
     }
 }
 

@@ -107,10 +107,10 @@ pub struct Listener {
 
 impl Listener {
     fn hear(&self, what: impl FnOnce(&mut Work)) {
-        if self.shown {
-            if let Some(work) = work().last_mut() {
-                what(work);
-            }
+        if self.shown
+            && let Some(work) = work().last_mut()
+        {
+            what(work);
         }
     }
 }

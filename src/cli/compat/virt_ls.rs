@@ -174,7 +174,7 @@ fn long_recursive(args: &Args, tree: &dyn FileTree, file: &FileInfo, shown: &Gue
         let arrow = if args.csv { &b""[..] } else { b"-> " };
         cells.push([arrow, &text(target)].concat());
     }
-    Ok(cells.join(if args.csv { &b"," } else { &b" " }.as_slice()))
+    Ok(cells.join(if args.csv { b"," } else { b" " }.as_slice()))
 }
 
 fn time_text(args: &Args, time: Time, now: Time) -> String {
