@@ -1,6 +1,7 @@
 //! `nomount container`.
 
 use super::owners;
+use super::password::random_bytes;
 use super::target::{ImageArgs, Target, now};
 use super::{exit, progress, ui};
 use nomount::image::Backing;
@@ -210,7 +211,8 @@ fn print_setup(image: &Path, done: &Setup, request: &SetupRequest, as_json: bool
 }
 
 fn run_teardown(args: &TeardownArgs) -> Result<u8> {
-    let mut session = SessionOptions { now: now()?, seed: rand::random(), ..SessionOptions::default() };
+    let mut session =
+        SessionOptions { now: now()?, seed: u32::from_le_bytes(random_bytes()?), ..SessionOptions::default() };
     session.image.sync = !args.no_sync;
     session.image.lock = !args.no_lock;
     session.image.backing = match &args.allow_backing {
