@@ -38,10 +38,11 @@ fn whole(layout: &Layout) -> Result<&Volume> {
     found.ok_or_else(|| Error::new(ErrorKind::NotFound, "the device is partitioned"))
 }
 
-/// The only filesystem that can be opened.
+/// The only filesystem of any kind, if it can be opened.
 fn only_one(layout: &Layout) -> Option<&Volume> {
-    let mut all = layout.volumes.iter().filter(|volume| volume.content.is_ext() || volume.content == Content::Vfat);
-    all.next().filter(|_| all.next().is_none())
+    let mut all = layout.volumes.iter().filter(|volume| volume.content.is_filesystem());
+    let only = all.next().filter(|_| all.next().is_none())?;
+    (only.content.is_ext() || only.content == Content::Vfat).then_some(only)
 }
 
 /// The one volume with the root of a guest (P3): none, or several, is an error that lists what was seen.

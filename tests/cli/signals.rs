@@ -116,7 +116,9 @@ fn waiting(guest: &Guest, shell: &str) -> (Child, PathBuf) {
     let nomount = nomount().get_program().to_owned();
     command.args(["-c", &format!("{shell} exec \"$0\" \"$@\"")]).arg(nomount);
     command.args(["mkfs", "-t", "ext4", &text(&image), "8M", "-d", "-"]);
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // Half of a tar stream's end: how it is compressed is asked before anything is made.
+    child.stdin.as_mut().unwrap().write_all(&[0; 512]).unwrap();
     wait_for(&image);
     (child, image)
 }

@@ -279,7 +279,6 @@ fn layers_of_an_image_remove_what_was_there_before() {
     );
 }
 
-
 fn hash(path: &Path) -> String {
     let out = tool::output(Command::new("sha256sum").arg(path));
     tool::text(&out)[..64].to_owned()

@@ -337,7 +337,7 @@ impl<'a> Placer<'a> {
             _ => error,
         })?;
         match editor.tree().stat(place) {
-            Ok(stat) if target == *place || stat.ino != 0 && stat.ino == first.ino => return Ok(()),
+            Ok(stat) if target == *place || stat.ino != 0 && stat.id() == first.id() => return Ok(()),
             _ => self.give_way(editor, place)?,
         }
         if first.kind == FileKind::Symlink {

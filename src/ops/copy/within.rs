@@ -26,7 +26,7 @@ pub fn copy_within(
     if from == to
         || source.ino != 0
             && source.kind != FileKind::Dir
-            && editor.tree().stat(to).is_ok_and(|stat| stat.ino == source.ino)
+            && editor.tree().stat(to).is_ok_and(|stat| stat.id() == source.id())
     {
         return refused("source and destination are the same file");
     }

@@ -16,7 +16,7 @@ pub struct GuestWalk {
     walk: Walk,
     top: GuestPath,
     /// First paths of files with several names; none where each is to be a file.
-    linked: Option<HashMap<u64, Vec<u8>>>,
+    linked: Option<HashMap<(u32, u64), Vec<u8>>>,
     xattrs: bool,
     budget: Budget,
     exclude: Exclude,
@@ -77,11 +77,11 @@ impl GuestWalk {
             && met.stat.links > 1
             && met.stat.ino != 0
         {
-            if let Some(first) = linked.get(&met.stat.ino) {
+            if let Some(first) = linked.get(&met.stat.id()) {
                 met.first = Some(first.clone());
                 return Ok(Some(met));
             }
-            linked.insert(met.stat.ino, met.path.clone());
+            linked.insert(met.stat.id(), met.path.clone());
         }
         if self.xattrs {
             met.xattrs = tree.xattrs(&met.place)?;
@@ -219,5 +219,30 @@ impl Source for GuestTree<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::MountTree;
+    use crate::tree::memtree::MemTree;
+
+    #[test]
+    fn files_of_two_filesystems_with_one_number_are_two_files() {
+        let mut trees: [MemTree; 2] = std::array::from_fn(|_| MemTree::new());
+        for tree in &mut trees {
+            tree.dir("/mnt").file("/a", "").hard_link("/a", "/b");
+        }
+        let [root, other] = trees;
+        let mut tree = MountTree::new(root);
+        tree.mount(GuestPath::parse("/mnt").unwrap(), other);
+        let mut walk = GuestWalk::new(GuestPath::root(), 1 << 20, true, false);
+        let mut seen = Vec::new();
+        while let Some(met) = walk.next(&tree).unwrap() {
+            let first = met.first.map(|first| format!(" = {}", first.escape_ascii())).unwrap_or_default();
+            seen.push(format!("{}{first}", met.path.escape_ascii()));
+        }
+        assert_eq!(seen, ["", "a", "b = a", "mnt", "mnt/a", "mnt/b = mnt/a", "mnt/mnt"]);
     }
 }
