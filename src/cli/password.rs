@@ -31,7 +31,7 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N]> {
             Ok(some) => filled += some,
             Err(rustix::io::Errno::INTR) => (),
             Err(error) => {
-                let error = std::io::Error::from(error);
+                let error = io::Error::from(error);
                 return Err(Error::new(ErrorKind::Io, "the operating system gives no random bytes").caused_by(error));
             }
         }
