@@ -39,7 +39,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "recover",
         ],
     ),
-    ("Automate", &["apply", "run", "completion", "man", "json-schema", "help"]),
+    ("Automate", &["apply", "run", "completion", "man", "json", "help"]),
 ];
 
 /// The heading of what stands behind a verb's options.

@@ -32,6 +32,7 @@ mod host_output;
 mod info;
 mod inject;
 mod inspect;
+mod json;
 mod ln;
 mod long;
 mod ls;
@@ -156,6 +157,7 @@ enum Command {
     Shrink(resize::ShrinkArgs),
     Completion(completion::Args),
     Man(man::Args),
+    Json(json::Args),
 }
 
 /// For commands whose -f or -n means what it does in coreutils.
@@ -249,6 +251,7 @@ fn run(arguments: &[OsString]) -> ExitCode {
         Command::Shrink(args) => resize::run_shrink(&args),
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
+        Command::Json(args) => json::run(&args),
     })
 }
 
@@ -333,7 +336,7 @@ impl Command {
             Self::Extend(args) => args.json(),
             Self::Grow(args) => args.json(),
             Self::Shrink(args) => args.json(),
-            Self::Completion(_) | Self::Man(_) => false,
+            Self::Completion(_) | Self::Man(_) | Self::Json(_) => false,
         }
     }
 }

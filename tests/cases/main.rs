@@ -6,10 +6,12 @@ mod common;
 
 mod case;
 mod help;
+mod json;
 mod judge;
 
 use case::Case;
 use nomount_kit::{fixture, require};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -59,4 +61,17 @@ fn every_session_prints_what_its_file_says() {
     let mut failures = failures.into_inner().unwrap();
     failures.sort();
     assert!(failures.is_empty(), "NOMOUNT_UPDATE=1 rewrites the files\n\n{}", failures.join("\n"));
+}
+
+#[test]
+fn every_verb_has_a_session_and_every_session_a_verb() {
+    let help = common::run(["--help"]).stdout;
+    let is_verb = |line: &&str| line.starts_with("  ") && line.as_bytes().get(2).is_some_and(u8::is_ascii_lowercase);
+    let verbs = help.lines().filter(is_verb).filter_map(|line| line.split_whitespace().next());
+    // Help is what `testdata/help` shows.
+    let verbs: BTreeSet<&str> = verbs.filter(|verb| *verb != "help").collect();
+    assert!(verbs.len() > 40 && verbs.contains("ls"), "{help}");
+    let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    let names: Vec<String> = files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    assert_eq!(names.iter().map(String::as_str).collect::<BTreeSet<_>>(), verbs);
 }
