@@ -44,7 +44,7 @@ pub struct Args {
     /// Leave out what has this name, and what is below: patterns as tar takes them, from / those at the top only.
     /// Repeatable
     #[arg(long, value_name = "PATTERN")]
-    exclude: Vec<String>,
+    exclude: Vec<OsString>,
     #[command(flatten)]
     open: ImageArgs,
     /// Print what was written as JSON; the stream cannot go to standard output then
@@ -66,7 +66,7 @@ fn parse_compression(text: &str) -> Result<Compress, String> {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
-    let exclude = Exclude::new(&args.exclude)?;
+    let exclude = Exclude::new(args.exclude.iter().map(|pattern| pattern.as_bytes()));
     let (file, before) = args.paths.split_last().map_or((None, &[][..]), |(file, before)| (Some(file), before));
     let file = file.filter(|file| *file != "-");
     if args.json && file.is_none() {
