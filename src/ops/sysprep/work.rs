@@ -6,7 +6,7 @@ use crate::ops::Editor;
 use crate::ops::edit::{self, RemoveOptions};
 use crate::ops::editor::Wanted;
 use crate::ops::glob::PathGlob;
-use crate::tree::{FileKind, FileTree, GuestPath, MAX_TEXT, Walk, find, read_all};
+use crate::tree::{FileKind, FileTree, GuestPath, MAX_TEXT, Walk, find, read_all, read_text};
 use std::collections::BTreeSet;
 
 /// The most home directories that are looked into: guests with more have them elsewhere.
@@ -15,7 +15,7 @@ const MAX_HOMES: usize = 1 << 16;
 /// The home directories that the guest's passwd names and that are there, links followed; without passwd, root's.
 pub(super) fn homes(tree: &dyn FileTree) -> Result<Vec<GuestPath>> {
     let file = GuestPath::parse("/etc/passwd")?;
-    let text = if find(tree, &file)?.is_some() { read_all(tree, &file, MAX_TEXT)? } else { Vec::new() };
+    let text = read_text(tree, &file)?.unwrap_or_default();
     let named = passwd::users(&text).map(|user| user.home).chain([b"/root".to_vec()]);
     let mut homes = BTreeSet::new();
     for home in named.filter(|home| home.starts_with(b"/")).take(MAX_HOMES) {
