@@ -4,7 +4,8 @@ use super::copy_args::{listener, room};
 use super::host_output::HostOutput;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
-use nomount::ops::copy::{AccountNames, TarWriter};
+use nomount::ops::copy::TarWriter;
+use nomount::ops::look::Names;
 use nomount::ops::populate::{Exclude, GuestTree, GuestWalk};
 use nomount::ops::{Compression, Compressor};
 use nomount::tree::{FileKind, FileTree, Follow, GuestPath, existing, exists};
@@ -106,7 +107,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let buffered = BufWriter::with_capacity(BUFFER, output);
     let failed = |error| Error::new(ErrorKind::Io, "cannot write the tar stream").caused_by(error);
     let out = Compressor::new(buffered, how).map_err(failed)?;
-    let mut writer = TarWriter::new(out, AccountNames::of_guest(tree).map_err(named)?);
+    let mut writer = TarWriter::new(out, Names::of_sound(tree).map_err(named)?);
     for (place, is_dir) in &tops {
         let name = match (&tops[..], is_dir) {
             ([_], true) => b".".to_vec(),
