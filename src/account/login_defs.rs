@@ -2,6 +2,11 @@
 
 use super::lines::{lines, split_break};
 
+/// The first number of a user or a group of people where `UID_MIN`, `GID_MIN` do not say, login.defs(5).
+pub const ID_MIN: u32 = 1000;
+/// The last one where `UID_MAX`, `GID_MAX` do not say.
+pub const ID_MAX: u32 = 60_000;
+
 /// The text of login.defs: a name and a value a line.
 #[derive(Debug, Clone, Copy)]
 pub struct LoginDefs<'t>(pub &'t [u8]);

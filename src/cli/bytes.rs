@@ -25,16 +25,27 @@ pub fn human(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power as usize - 1])
 }
 
-/// `4.0K`, as ls and du print sizes with -h: rounded up, with a decimal below 10.
-pub fn short(bytes: u64) -> String {
+/// How sizes in few characters are rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// Up, as ls and du round.
+    Up,
+    /// To the nearest, as virt-df and virt-filesystems round.
+    Nearest,
+}
+
+/// `4.0K`, as tools print sizes with -h: with a decimal below 10.
+pub fn short(bytes: u64, rounding: Rounding) -> String {
     if bytes < 1024 {
         return bytes.to_string();
     }
-    let bytes = u128::from(bytes);
     let mut unit = 1024;
     for letter in ["K", "M", "G", "T", "P", "E"] {
-        let tenths = (bytes * 10).div_ceil(unit);
-        let whole = bytes.div_ceil(unit);
+        let rounded = |parts: u128| match rounding {
+            Rounding::Up => (u128::from(bytes) * parts).div_ceil(unit),
+            Rounding::Nearest => (u128::from(bytes) * parts + unit / 2) / unit,
+        };
+        let (tenths, whole) = (rounded(10), rounded(1));
         if tenths < 100 {
             return format!("{}.{}{letter}", tenths / 10, tenths % 10);
         }
@@ -63,21 +74,29 @@ mod tests {
             assert_eq!(human(bytes), text);
         }
     }
+
     #[test]
-    fn short_sizes_as_coreutils_print_them() {
-        for (bytes, text) in [
-            (0, "0"),
-            (1023, "1023"),
-            (1024, "1.0K"),
-            (1025, "1.1K"),
-            (10_138, "10K"),
-            (10_137, "9.9K"),
-            (10_241, "11K"),
-            (1023 << 10, "1023K"),
-            ((1023 << 10) + 1, "1.0M"),
-            (u64::MAX, "16E"),
+    fn short_sizes_as_other_tools_print_them() {
+        for (bytes, up, nearest) in [
+            (0, "0", "0"),
+            (1023, "1023", "1023"),
+            (1024, "1.0K", "1.0K"),
+            (1025, "1.1K", "1.0K"),
+            (1536, "1.5K", "1.5K"),
+            (10_137, "9.9K", "9.9K"),
+            (10_138, "10K", "9.9K"),
+            (10_188, "10K", "9.9K"),
+            (10_200, "10K", "10K"),
+            (10_241, "11K", "10K"),
+            (1023 << 10, "1023K", "1023K"),
+            ((1023 << 10) + 1, "1.0M", "1023K"),
+            (1_048_575, "1.0M", "1.0M"),
+            (64 << 20, "64M", "64M"),
+            (524_288_000, "500M", "500M"),
+            (10_212_081_664, "9.6G", "9.5G"),
+            (u64::MAX, "16E", "16E"),
         ] {
-            assert_eq!(short(bytes), text, "{bytes}");
+            assert_eq!((short(bytes, Rounding::Up).as_str(), short(bytes, Rounding::Nearest).as_str()), (up, nearest));
         }
     }
 }

@@ -7,9 +7,10 @@ use super::host_output::HostOutput;
 use super::tar_in::open;
 use super::target::Target;
 use nomount::ops::copy::{
-    AccountNames, Copied, CopyOptions, Existing, Keep, OutOptions, SourceName, TarWriter, copy_in, copy_out,
-    copy_within, destination, directory,
+    Copied, CopyOptions, Existing, Keep, OutOptions, SourceName, TarWriter, copy_in, copy_out, copy_within,
+    destination, directory,
 };
+use nomount::ops::look::Names;
 use nomount::ops::populate::{GuestTree, GuestWalk, TarStream};
 use nomount::ops::{Editor, decompressed};
 use nomount::tree::{FileKind, FileTree, Follow, GuestPath, existing};
@@ -237,8 +238,8 @@ fn to_host(args: &Args, others: &mut [Other], to: &OsStr) -> Result<Copied> {
 fn to_stream(others: &mut [Other]) -> Result<Copied> {
     let out = BufWriter::new(HostOutput::open(None, "a tar stream")?);
     let names = match others.first_mut() {
-        Some(first) => AccountNames::of_guest(first.session.tree())?,
-        None => AccountNames::default(),
+        Some(first) => Names::of_sound(first.session.tree())?,
+        None => Names::default(),
     };
     let mut writer = TarWriter::new(out, names);
     for other in others {

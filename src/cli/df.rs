@@ -1,6 +1,7 @@
 //! `nomount df`.
 
-use super::table::{columns, csv_line, short_size};
+use super::bytes::{Rounding, short};
+use super::table::{columns, csv_line};
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::Result;
@@ -68,7 +69,8 @@ impl Form {
             let numbers = [usage.inodes, usage.used_inodes(), usage.free_inodes];
             (numbers.map(|number| number.to_string()), usage.inodes, usage.used_inodes())
         } else {
-            let size = |bytes: u64| if self.human { short_size(bytes) } else { (bytes / 1024).to_string() };
+            let size =
+                |bytes: u64| if self.human { short(bytes, Rounding::Nearest) } else { (bytes / 1024).to_string() };
             ([usage.size, usage.used(), usage.available].map(size), usage.size, usage.used())
         };
         let percent = if all == 0 { 0.0 } else { 100.0 * used as f64 / all as f64 };

@@ -2,6 +2,7 @@
 
 use super::long::{TimeStyle, arrow};
 use super::stat::{file_json, letter, with_xattrs, word};
+use super::table::csv;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::ops::look::diff::{DiffOptions, Difference, Field, File, Side, diff};
@@ -97,7 +98,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let mut differences = Vec::new();
     let mut equal = true;
     if args.csv {
-        out.line(&ui::csv(["change", "path", "type", "mode", "size", "fields"]))?;
+        out.line(&csv(["change", "path", "type", "mode", "size", "fields"]))?;
     }
     let volumes = [before.volume.clone(), after.volume.clone()];
     let compared = diff(before.side(), after.side(), &options, &mut |difference| {
@@ -107,7 +108,7 @@ pub fn run(args: &Args) -> Result<u8> {
             return Ok(());
         }
         if args.csv {
-            return out.line(&ui::csv(row(difference)));
+            return out.line(&csv(row(difference)));
         }
         text(difference).iter().try_for_each(|line| out.text(line))
     })?;

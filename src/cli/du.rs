@@ -1,7 +1,8 @@
 //! `nomount du`.
 
+use super::bytes::{self, Rounding};
 use super::target::{ImageArgs, Target};
-use super::{bytes, exit, ui};
+use super::{exit, ui};
 use nomount::ops::look::du::{DuOptions, Usage};
 use nomount::tree::{FileTree, Follow, GuestPath, existing};
 use nomount::{Error, Result};
@@ -61,7 +62,7 @@ impl Args {
     fn shown(&self, size: u64) -> String {
         match (self.bytes, self.human_readable) {
             (true, _) => size.to_string(),
-            (_, true) => bytes::short(size),
+            (_, true) => bytes::short(size, Rounding::Up),
             _ => size.div_ceil(1024).to_string(),
         }
     }

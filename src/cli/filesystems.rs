@@ -1,6 +1,7 @@
 //! `nomount filesystems`.
 
-use super::table::{columns, csv_line, short_size};
+use super::bytes::{Rounding, short};
+use super::table::{columns, csv_line};
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::Result;
@@ -131,7 +132,7 @@ impl Shown {
     }
 
     fn cells(&self, item: &Item) -> [Option<String>; MAX_COLUMNS] {
-        let size = if self.human_readable { short_size(item.size) } else { item.size.to_string() };
+        let size = if self.human_readable { short(item.size, Rounding::Nearest) } else { item.size.to_string() };
         // What an item cannot have is none, what it could have and has not is empty.
         let own = item.kind == ItemKind::Filesystem;
         [

@@ -1,7 +1,8 @@
 //! Long lines of files, as `ls -l` has them.
 
+use super::bytes::{self, Rounding};
 use super::stat::{letter, permissions, utc};
-use super::{bytes, ui};
+use super::ui;
 use nomount::Result;
 use nomount::ops::look::{FileInfo, Names};
 use nomount::tree::{Stat, Time};
@@ -165,7 +166,7 @@ impl Long {
             group: owner(names.and_then(|names| names.group(stat.gid)), stat.gid),
             size: match stat.device {
                 Some((major, minor)) => Size::Device(major.to_string(), minor.to_string()),
-                None if self.human => Size::Bytes(bytes::short(stat.size)),
+                None if self.human => Size::Bytes(bytes::short(stat.size, Rounding::Up)),
                 None => Size::Bytes(stat.size.to_string()),
             },
             time: self.style.show(stat.mtime),

@@ -1,9 +1,11 @@
 //! `nomount ls`.
 
+use super::bytes::{self, Rounding};
 use super::long::{Long, TimeStyle, arrow};
 use super::stat::{file_json, word};
+use super::table::csv;
 use super::target::{ImageArgs, Target};
-use super::{bytes, exit, ui};
+use super::{exit, ui};
 use nomount::Result;
 use nomount::ops::look::checksum::{Algorithm, of_file};
 use nomount::ops::look::{FileInfo, Folder, ListOptions, Names, list, look};
@@ -202,7 +204,7 @@ impl<'a> Printer<'a> {
         if self.long.is_some() {
             let sectors = files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.stat.blocks));
             let total = match self.args.human_readable {
-                true => bytes::short(sectors.saturating_mul(512)),
+                true => bytes::short(sectors.saturating_mul(512), Rounding::Up),
                 false => sectors.div_ceil(2).to_string(),
             };
             self.out.text(&format!("total {total}"))?;
@@ -231,7 +233,7 @@ impl<'a> Printer<'a> {
         const TITLES: [&str; 12] =
             ["path", "type", "mode", "links", "uid", "user", "gid", "group", "size", "device", "mtime", "target"];
         let sum = self.args.checksum.map(Algorithm::name);
-        self.out.line(&ui::csv(TITLES.into_iter().chain(sum)))
+        self.out.line(&csv(TITLES.into_iter().chain(sum)))
     }
 
     fn row(&mut self, file: &FileInfo) -> Result<()> {
@@ -254,7 +256,7 @@ impl<'a> Printer<'a> {
         if self.args.checksum.is_some() {
             fields.push(self.sum(file)?.unwrap_or_default().into_bytes());
         }
-        self.out.line(&ui::csv(fields))
+        self.out.line(&csv(fields))
     }
 
     fn end(self, volume: &str) -> Result<u8> {

@@ -2,6 +2,8 @@
 
 use nomount::account::Secret;
 use nomount::{Error, ErrorKind, Result};
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -27,9 +29,9 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N]> {
     let mut filled = 0;
     // The system call itself: a static program finds no other way to it, and an empty root folder has no /dev.
     while filled < N {
-        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+        match getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
             Ok(some) => filled += some,
-            Err(rustix::io::Errno::INTR) => (),
+            Err(Errno::INTR) => (),
             Err(error) => {
                 let error = io::Error::from(error);
                 return Err(Error::new(ErrorKind::Io, "the operating system gives no random bytes").caused_by(error));

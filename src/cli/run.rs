@@ -78,7 +78,7 @@ fn printed(output: &Output) -> Vec<Value> {
 fn give(output: Output, args: &EditArgs) -> Result<()> {
     match output {
         Output::Bytes(_) | Output::Lines(_) if args.json => Ok(()),
-        Output::Bytes(bytes) => ui::raw(&bytes).map_err(ui::output_failed),
+        Output::Bytes(bytes) => ui::bytes(&bytes).map_err(ui::output_failed),
         Output::Lines(lines) => ui::raw_lines(lines.iter().map(Vec::as_slice)).map_err(ui::output_failed),
         Output::Failed(why) => {
             ui::note(&why);

@@ -4,7 +4,8 @@ use super::copy_args::{listener, room};
 use super::host_output::HostOutput;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
-use nomount::ops::copy::{AccountNames, TarWriter};
+use nomount::ops::copy::TarWriter;
+use nomount::ops::look::Names;
 use nomount::ops::populate::{Exclude, GuestTree, GuestWalk};
 use nomount::ops::{Compression, Compressor};
 use nomount::tree::{FileKind, FileTree, Follow, GuestPath, existing, exists};
@@ -44,7 +45,7 @@ pub struct Args {
     /// Leave out what has this name, and what is below: patterns as tar takes them, from / those at the top only.
     /// Repeatable
     #[arg(long, value_name = "PATTERN")]
-    exclude: Vec<String>,
+    exclude: Vec<OsString>,
     #[command(flatten)]
     open: ImageArgs,
     /// Print what was written as JSON; the stream cannot go to standard output then
@@ -66,7 +67,7 @@ fn parse_compression(text: &str) -> Result<Compress, String> {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
-    let exclude = Exclude::new(&args.exclude)?;
+    let exclude = Exclude::new(args.exclude.iter().map(|pattern| pattern.as_bytes()));
     let (file, before) = args.paths.split_last().map_or((None, &[][..]), |(file, before)| (Some(file), before));
     let file = file.filter(|file| *file != "-");
     if args.json && file.is_none() {
@@ -106,7 +107,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let buffered = BufWriter::with_capacity(BUFFER, output);
     let failed = |error| Error::new(ErrorKind::Io, "cannot write the tar stream").caused_by(error);
     let out = Compressor::new(buffered, how).map_err(failed)?;
-    let mut writer = TarWriter::new(out, AccountNames::of_guest(tree).map_err(named)?);
+    let mut writer = TarWriter::new(out, Names::of_sound(tree).map_err(named)?);
     for (place, is_dir) in &tops {
         let name = match (&tops[..], is_dir) {
             ([_], true) => b".".to_vec(),

@@ -113,31 +113,6 @@ impl Stream {
     }
 }
 
-/// A line of CSV, RFC 4180, without its line break.
-pub fn csv<F: AsRef<[u8]>>(fields: impl IntoIterator<Item = F>) -> Vec<u8> {
-    let mut line = Vec::new();
-    for (at, field) in fields.into_iter().enumerate() {
-        if at > 0 {
-            line.push(b',');
-        }
-        let field = field.as_ref();
-        if field.iter().any(|byte| b",\"\r\n".contains(byte)) {
-            let quoted = field.iter().flat_map(|byte| if *byte == b'"' { vec![b'"'; 2] } else { vec![*byte] });
-            line.extend(b"\"".iter().copied().chain(quoted).chain(*b"\""));
-        } else {
-            line.extend_from_slice(field);
-        }
-    }
-    line
-}
-
-/// Prints bytes to standard output as they are.
-pub fn raw(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()
-}
-
 /// Prints a JSON document to standard output, with the schema's version first.
 pub fn json(value: Value) -> io::Result<()> {
     let mut document = serde_json::Map::from_iter([("schema".to_owned(), json!(SCHEMA))]);
@@ -224,12 +199,6 @@ mod tests {
     #[test]
     fn what_an_image_says_cannot_control_a_terminal() {
         assert_eq!(safe(b"caf\xc3\xa9 \x1b[31m\n\xff\\"), "caf\u{e9} \\u{1b}[31m\\n\\xff\\\\");
-    }
-
-    #[test]
-    fn fields_of_csv_are_quoted_where_they_must_be() {
-        let fields: [&[u8]; 6] = [b"a", b"", b"b,c", b"d\"e", b"f\ng", b"\xff h"];
-        assert_eq!(csv(fields), b"a,,\"b,c\",\"d\"\"e\",\"f\ng\",\xff h");
     }
 
     #[test]

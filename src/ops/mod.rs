@@ -11,6 +11,7 @@ pub mod customize;
 pub mod edit;
 mod editor;
 mod extract;
+pub mod glob;
 pub mod guest;
 mod guest_names;
 mod host_dir;

@@ -4,7 +4,7 @@
 use super::Part;
 use crate::disk::Content;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tree::{Expectations, Expected, ExtTree, FileKind, FileTree, GuestPath, Looked, Piece, look_at_fat};
+use crate::tree::{Expectations, Expected, ExtTree, FileKind, FileTree, GuestPath, Looked, look_at_fat};
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
 use nomount_block::{ReadAt, ReadOnly};
 use nomount_ext::{Filesystem, Options};
@@ -15,8 +15,6 @@ const AUTO_BYTES: u64 = 64 << 20;
 /// The independent readers.
 const EXT4_VIEW: &str = "ext4-view";
 const FATFS: &str = "fatfs";
-/// Read at a time.
-const BUFFER: usize = 1 << 20;
 
 /// When to ask for a second opinion.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -179,7 +177,7 @@ fn look_independently(
     let mut file = view.open(at)?;
     for piece in &expected.contents {
         file.seek_to(piece.offset)?;
-        if !piece_is(piece, |_, buf| file.read_bytes(buf))? {
+        if !piece.is_read(|_, buf| file.read_bytes(buf))? {
             return Ok(Some(format!("contents from byte {}", piece.offset)));
         }
     }
@@ -215,7 +213,7 @@ fn look_ourselves<D: nomount_block::WriteAt>(
         what.get_or_insert(more.to_owned());
     }
     for piece in expected.contents.iter().filter(|_| contents) {
-        if !piece_is(piece, |offset, buf| tree.read_at(path, offset, buf))? {
+        if !piece.is_read(|offset, buf| tree.read_at(path, offset, buf))? {
             what.get_or_insert(format!("contents from byte {}", piece.offset));
         }
     }
@@ -229,23 +227,6 @@ fn look_ourselves<D: nomount_block::WriteAt>(
         }
     }
     what.map_or(Ok(()), |what| Err(differs(path, &what, "a fresh reader")))
-}
-
-/// Whether a piece of contents is as expected, read with `read(offset, buffer)`.
-fn piece_is<E>(piece: &Piece, mut read: impl FnMut(u64, &mut [u8]) -> Result<usize, E>) -> Result<bool, E> {
-    let mut crc = 0;
-    let mut buf = vec![0; BUFFER.min(piece.len as usize)];
-    let mut done = 0;
-    while done < piece.len {
-        let want = buf.len().min((piece.len - done) as usize);
-        let got = read(piece.offset + done, &mut buf[..want])?;
-        if got == 0 {
-            return Ok(false);
-        }
-        crc = crc32c::crc32c_append(crc, &buf[..got]);
-        done += got as u64;
-    }
-    Ok(crc == piece.crc)
 }
 
 /// What a reader found at a path.

@@ -21,7 +21,9 @@ pub use fat_look::{Looked, look_at_fat};
 pub use make::{MadeDirs, Written, append, make_dirs, replace};
 pub use mounts::MountTree;
 pub use path::{GuestPath, MAX_NAME, MAX_PATH};
-pub use resolve::{Follow, MAX_LINKS, MAX_STEPS, MAX_TEXT, Resolved, existing, exists, find, read_all, resolve};
+pub use resolve::{
+    Follow, MAX_LINKS, MAX_STEPS, MAX_TEXT, Resolved, existing, exists, find, read_all, read_text, resolve,
+};
 pub use walk::Walk;
 
 use crate::error::Result;

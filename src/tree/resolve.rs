@@ -163,6 +163,11 @@ pub fn read_all(tree: &dyn FileTree, path: &GuestPath, limit: u64) -> Result<Vec
     Ok(contents)
 }
 
+/// Reads the text that `path` leads to, of at most [`MAX_TEXT`] bytes; none when it, or a directory on the way, is missing.
+pub fn read_text(tree: &dyn FileTree, path: &GuestPath) -> Result<Option<Vec<u8>>> {
+    find(tree, path)?.map(|_| read_all(tree, path, MAX_TEXT)).transpose()
+}
+
 /// Refuses what is no regular file, by name.
 pub(super) fn must_be_file(path: &GuestPath, stat: &Stat) -> Result<()> {
     match stat.kind {

@@ -479,7 +479,7 @@ fn diff_tells_what_was_changed_and_only_that() {
     assert!(removed == 4 && lines.iter().filter(|line| line.starts_with("# ")).count() == 5, "{}", ran.stdout);
     let csv = run(["diff", "--csv", "--ignore=mtime", &format!("{before}:/etc"), &format!("{image}@1:/etc")]).stdout;
     assert!(csv.starts_with("change,path,type,mode,size,fields\n"), "{csv}");
-    assert!(csv.contains("changed,/fstab,file,0644,") && csv.contains(",uid gid\n"), "{csv}");
+    assert!(csv.contains("changed,/fstab,file,0644,") && csv.contains(",\"uid gid\"\n"), "{csv}");
     let ran = run(["diff", "--json", &format!("{before}:/etc/hosts"), &format!("{image}:/etc/hosts")]);
     let document = json(&ran);
     let one = &document["differences"][0];

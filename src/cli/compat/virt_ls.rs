@@ -2,8 +2,9 @@
 
 use super::disks::{Disks, Mounts};
 use super::{Next, Stop, dates, parse};
+use crate::cli::bytes::{Rounding, short};
 use crate::cli::stat::{letter, permissions};
-use crate::cli::table::{csv_line, short_size};
+use crate::cli::table::csv_line;
 use crate::cli::target::now;
 use crate::cli::{exit, ui};
 use clap::Parser;
@@ -141,7 +142,7 @@ fn list(args: &Args, tree: &dyn FileTree, dir: &OsString) -> nomount::Result<()>
 /// Type, mode, size, what else was asked for, and path, as -lR.
 fn long_recursive(args: &Args, tree: &dyn FileTree, file: &FileInfo, shown: &GuestPath) -> nomount::Result<Vec<u8>> {
     let stat = &file.stat;
-    let size = if args.human { short_size(stat.size) } else { stat.size.to_string() };
+    let size = if args.human { short(stat.size, Rounding::Nearest) } else { stat.size.to_string() };
     let mut cells: Vec<Vec<u8>> = vec![
         letter(stat.kind).to_string().into(),
         format!("{:04o}", stat.mode).into(),

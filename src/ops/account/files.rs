@@ -1,11 +1,11 @@
 //! The files that hold accounts, and the settings for new ones.
 
 use crate::account::ids::{Side, choose};
-use crate::account::login_defs::LoginDefs;
+use crate::account::login_defs::{ID_MAX, ID_MIN, LoginDefs};
 use crate::account::{Error as AccountError, group, passwd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::editor::{Editor, Wanted};
-use crate::tree::{FileTree, GuestPath, MAX_TEXT, read_all};
+use crate::tree::{FileTree, GuestPath, read_text};
 use std::collections::BTreeSet;
 
 pub(crate) const PASSWD: &str = "/etc/passwd";
@@ -62,12 +62,12 @@ impl Files {
     fn free_id(&self, kind: &str, taken: &BTreeSet<u32>, system: bool, preferred: Option<u32>) -> Result<u32> {
         let defs = self.login_defs();
         let setting = |name: String, otherwise| defs.number(&name).unwrap_or(otherwise);
-        let min = setting(format!("{kind}_MIN"), 1000);
+        let min = setting(format!("{kind}_MIN"), ID_MIN);
         let (range, side) = if system {
             let first = setting(format!("SYS_{kind}_MIN"), 101);
             (first..=setting(format!("SYS_{kind}_MAX"), min.saturating_sub(1)), Side::Top)
         } else {
-            (min..=setting(format!("{kind}_MAX"), 60_000), Side::Bottom)
+            (min..=setting(format!("{kind}_MAX"), ID_MAX), Side::Bottom)
         };
         choose(taken, range.clone(), side, preferred).ok_or_else(|| {
             let message = format!("no {} from {} to {} is free", kind.to_lowercase(), range.start(), range.end());
@@ -121,11 +121,7 @@ impl Files {
 
 /// A text of the guest; none where it has no such file.
 pub(super) fn text(tree: &dyn FileTree, path: &str) -> Result<Option<Vec<u8>>> {
-    match read_all(tree, &GuestPath::parse(path)?, MAX_TEXT) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    read_text(tree, &GuestPath::parse(path)?)
 }
 
 pub(super) fn add(text: &[u8], values: &[&[u8]], path: &str) -> Result<Vec<u8>> {

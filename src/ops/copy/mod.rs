@@ -17,7 +17,7 @@ mod within;
 pub use copy_in::copy_in;
 pub use copy_out::{OutOptions, copy_out};
 pub use destination::{SourceName, destination, directory};
-pub use tar::{AccountNames, TarWriter};
+pub use tar::TarWriter;
 pub use upload::{Stream, upload};
 pub use within::copy_within;
 

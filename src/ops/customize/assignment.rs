@@ -3,16 +3,13 @@
 use crate::error::Result;
 use crate::ops::edit::write;
 use crate::ops::editor::Editor;
-use crate::tree::{GuestPath, MAX_TEXT, find, read_all};
+use crate::tree::{GuestPath, read_text};
 
 /// Gives `key` the `value` wherever the file at `path` assigns it, quotes kept; says whether it does. A file that is
 /// missing, or has no such line, stays as it is.
 pub(super) fn assign(editor: &mut Editor<'_>, path: &str, key: &str, value: &str) -> Result<bool> {
     let path = GuestPath::parse(path)?;
-    if find(editor.tree(), &path)?.is_none() {
-        return Ok(false);
-    }
-    let before = read_all(editor.tree(), &path, MAX_TEXT)?;
+    let Some(before) = read_text(editor.tree(), &path)? else { return Ok(false) };
     let mut found = false;
     let mut after = Vec::with_capacity(before.len() + value.len());
     for line in before.split_inclusive(|byte| *byte == b'\n') {

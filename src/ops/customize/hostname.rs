@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ops::edit::write;
 use crate::ops::editor::Editor;
 use crate::ops::guest::{OsRelease, describe};
-use crate::tree::{FileKind, Follow, GuestPath, MAX_TEXT, exists, find, read_all, resolve};
+use crate::tree::{FileKind, Follow, GuestPath, exists, read_text, resolve};
 
 /// The longest name that Linux takes.
 const MAX_HOSTNAME: usize = 64;
@@ -64,10 +64,7 @@ fn check(name: &str) -> Result<()> {
 /// Replaces the old name in /etc/hosts, the short one and the one with a domain.
 fn rename_in_hosts(editor: &mut Editor<'_>, old: &str, new: &str) -> Result<()> {
     let hosts = path("/etc/hosts");
-    if find(editor.tree(), &hosts)?.is_none() {
-        return Ok(());
-    }
-    let before = read_all(editor.tree(), &hosts, MAX_TEXT)?;
+    let Some(before) = read_text(editor.tree(), &hosts)? else { return Ok(()) };
     write(editor, &hosts, &renamed(&before, old, new))
 }
 

@@ -5,18 +5,17 @@ mod append_line;
 mod assignment;
 mod copies;
 mod firstboot;
-mod glob;
 mod hostname;
 mod operation;
 mod passwords;
 mod timezone;
 
 pub use firstboot::MAX_SCRIPTS;
-pub use glob::{MAX_MATCHES, Pattern};
 pub use operation::{NewPassword, Operation};
 
 use super::Editor;
 use super::edit::{self, LinkOptions, NewSize, RenameOptions, TouchOptions};
+use super::glob::PathGlob;
 use super::inject::add_keys;
 use super::selinux::{Relabel, has_policy, relabel};
 use crate::account::crypt::Method;
@@ -157,7 +156,7 @@ fn apply_one(editor: &mut Editor<'_>, operation: Operation, settings: &Settings,
 }
 
 fn delete(editor: &mut Editor<'_>, pattern: &[u8], remarks: &mut Remarks) -> Result<()> {
-    let matches = Pattern::parse(pattern)?.matches(editor.tree())?;
+    let matches = PathGlob::parse(pattern)?.matches(editor.tree())?;
     if matches.is_empty() {
         remarks.warn(format!("nothing to delete: no {}", pattern.escape_ascii()));
     }

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ops::editor::{Editor, Wanted};
 use crate::ops::guest::{self, Init};
 use crate::ops::selinux::is_enabled;
-use crate::tree::{FileKind, FileTree, Follow, GuestPath, MAX_TEXT, exists, find, read_all, resolve};
+use crate::tree::{FileKind, FileTree, Follow, GuestPath, MAX_TEXT, exists, find, read_all, read_text, resolve};
 
 /// Where systemd looks for units, the first that has one wins; /run is empty in an image.
 const UNIT_DIRS: [&str; 4] =
@@ -140,8 +140,7 @@ fn find_unit(tree: &dyn FileTree) -> Result<Option<Unit>> {
         if to_null || stat.kind == FileKind::File && stat.size == 0 {
             return Ok(Some(Unit { path, is_masked: true, script: None }));
         }
-        if find(tree, &path)?.is_some() {
-            let text = read_all(tree, &path, MAX_TEXT)?;
+        if let Some(text) = read_text(tree, &path)? {
             return Ok(Some(Unit { path, is_masked: false, script: script_of(&text) }));
         }
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ops::editor::{Editor, Wanted};
 use crate::ops::guest_names::{self, User};
 use crate::ops::selinux::{Labelling, has_policy};
-use crate::tree::{FileKind, Follow, GuestPath, MAX_TEXT, Stat, find, read_all, resolve};
+use crate::tree::{FileKind, Follow, GuestPath, Stat, find, read_text, resolve};
 
 /// What K2 writes before each key.
 const NOVA_COMMENT: &[u8] = b"\n# The following ssh key was injected by Nova\n";
@@ -70,10 +70,7 @@ fn inject_once(
 
     let file = ssh_dir.join("authorized_keys");
     must_be_own(editor, &file, &home_dir, &user)?;
-    let present = match find(editor.tree(), &file)? {
-        Some(_) => read_all(editor.tree(), &file, MAX_TEXT)?,
-        None => Vec::new(),
-    };
+    let present = read_text(editor.tree(), &file)?.unwrap_or_default();
     let addition = missing_lines(&present, &keys, notes);
     let file = editor.append(&file, &addition, Wanted::all(0o600, owner))?;
     editor.set(&file, Wanted::all(0o600, owner))?;

@@ -1,13 +1,12 @@
 //! The people who can log in: accounts that are not the system's and have a shell.
 
 use super::reader::{Reader, known};
+use crate::account::login_defs::{ID_MIN, LoginDefs};
 use crate::account::passwd;
 use serde::Serialize;
 
 /// Names that are listed; the count has no limit.
 const MAX_NAMES: usize = 64;
-/// The first number of a person where login.defs(5) does not say.
-const UID_MIN: u32 = 1000;
 /// `nobody`, of Linux and of 16-bit numbers.
 const NOBODY: [u32; 2] = [65534, 65535];
 
@@ -22,12 +21,8 @@ pub struct Users {
 
 /// Counts the accounts of /etc/passwd from UID_MIN on whose shell is none that refuses.
 pub(super) fn users(reader: &mut Reader<'_>) -> Users {
-    let login_defs = reader.text("/etc/login.defs").unwrap_or_default();
-    let uid_min = login_defs.lines().find_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        (words.next() == Some("UID_MIN")).then(|| words.next()?.parse().ok()).flatten()
-    });
-    let uid_min = uid_min.unwrap_or(UID_MIN);
+    let login_defs = reader.bytes(&known("/etc/login.defs")).unwrap_or_default();
+    let uid_min = LoginDefs(&login_defs).number("UID_MIN").unwrap_or(ID_MIN);
     let text = reader.bytes(&known("/etc/passwd")).unwrap_or_default();
     let people = passwd::users(&text).filter(|user| {
         let refuses = [&b"/nologin"[..], b"/false"].iter().any(|end| user.shell.ends_with(end));
@@ -54,7 +49,7 @@ mod tests {
             bob:x:1001:1::/h:\nsvc:x:1002:1::/:/bin/false\nnobody:x:65534:1::/:/bin/sh\nold:x:501:1::/h:/bin/sh\n";
         tree.file("/etc/passwd", passwd);
         assert_eq!(users(&mut Reader::new(&tree)), Users { count: 2, names: vec!["ann".into(), "bob".into()] });
-        tree.file("/etc/login.defs", "# UID_MIN 9\nUID_MIN\t\t500\n");
+        tree.file("/etc/login.defs", "# UID_MIN 9\nUID_MIN 1000\nUID_MIN\t\t500\n");
         assert_eq!(users(&mut Reader::new(&tree)).names, ["ann", "bob", "old"]);
     }
 }

@@ -5,12 +5,10 @@ mod contents;
 pub mod diff;
 pub mod du;
 pub mod find;
-mod glob;
 mod list;
 pub mod mtree;
 mod names;
 mod vis;
 
-pub use glob::Glob;
 pub use list::{FileInfo, Folder, ListOptions, list, look};
 pub use names::Names;

@@ -1,8 +1,12 @@
 //! Numbers of owners as the names that the guest's own passwd and group have for them.
 
 use crate::account::{group, passwd};
-use crate::tree::{FileTree, GuestPath, MAX_TEXT, read_all};
+use crate::error::{ErrorKind, Result};
+use crate::tree::{FileTree, GuestPath, read_text};
 use std::collections::HashMap;
+
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
 
 /// The names of users and groups of a guest.
 #[derive(Debug, Clone, Default)]
@@ -15,14 +19,26 @@ impl Names {
     /// Reads them from /etc/passwd and /etc/group. Without one of these, or where it cannot be read, it has no names:
     /// looking at files must go on.
     pub fn of(tree: &dyn FileTree) -> Self {
-        let text =
-            |path: &str| GuestPath::parse(path).and_then(|path| read_all(tree, &path, MAX_TEXT)).unwrap_or_default();
+        Self::parse(&text(tree, PASSWD).unwrap_or_default(), &text(tree, GROUP).unwrap_or_default())
+    }
+
+    /// The same, for what is to be kept: a file that is damaged, or cannot be read from the disk, is an error.
+    pub fn of_sound(tree: &dyn FileTree) -> Result<Self> {
+        let text = |path| match text(tree, path) {
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => Err(error),
+            // A directory, a link that leads nowhere or the like: then there are no names.
+            text => Ok(text.unwrap_or_default()),
+        };
+        Ok(Self::parse(&text(PASSWD)?, &text(GROUP)?))
+    }
+
+    /// As for getpwuid(3), the first line with a number counts.
+    fn parse(passwd: &[u8], group: &[u8]) -> Self {
         let mut names = Self::default();
-        // As for getpwuid(3), the first line with a number counts.
-        for user in passwd::users(&text("/etc/passwd")) {
+        for user in passwd::users(passwd) {
             names.users.entry(user.uid).or_insert(user.name);
         }
-        for group in group::groups(&text("/etc/group")) {
+        for group in group::groups(group) {
             names.groups.entry(group.gid).or_insert(group.name);
         }
         names
@@ -39,6 +55,10 @@ impl Names {
     }
 }
 
+fn text(tree: &dyn FileTree, path: &str) -> Result<Vec<u8>> {
+    Ok(read_text(tree, &GuestPath::parse(path)?)?.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +73,6 @@ mod tests {
         let names = Names::of(&tree);
         assert_eq!((names.user(0), names.user(33), names.user(1)), (Some(&b"root"[..]), Some(&b"web"[..]), None));
         assert_eq!(names.group(0), None);
+        assert_eq!(Names::of_sound(&tree).unwrap().user(33), Some(&b"web"[..]));
     }
 }

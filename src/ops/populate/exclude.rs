@@ -1,28 +1,22 @@
 //! Which names of a tree are left out.
 
-use crate::error::{Error, ErrorKind, Result};
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use crate::ops::glob::Glob;
 
 /// Patterns as `--exclude` of tar takes them: `*` stands for slashes, too, and a pattern is for a whole path or for its
 /// last components. What is below an excluded directory is excluded with it.
 #[derive(Debug, Clone, Default)]
-pub struct Exclude(GlobSet);
+pub struct Exclude(Vec<Glob>);
 
 impl Exclude {
     /// The patterns; a slash at the beginning means the top of the tree.
-    pub fn new<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self> {
-        let invalid = |error: globset::Error| {
-            Error::new(ErrorKind::Usage, format!("the pattern {:?} is not valid: {}", error.glob(), error.kind()))
+    pub fn new<S: AsRef<[u8]>>(patterns: impl IntoIterator<Item = S>) -> Self {
+        let without_slash = |mut pattern: &[u8]| {
+            while let [rest @ .., b'/'] = pattern {
+                pattern = rest;
+            }
+            Glob::new(pattern, false)
         };
-        let mut set = GlobSetBuilder::new();
-        for pattern in patterns {
-            let pattern = pattern.as_ref().trim_end_matches('/');
-            let glob = GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build();
-            set.add(glob.map_err(invalid)?);
-        }
-        set.build().map(Self).map_err(invalid)
+        Self(patterns.into_iter().map(|pattern| without_slash(pattern.as_ref())).collect())
     }
 
     /// Whether a path from the top, without a leading slash, is one of them.
@@ -30,10 +24,8 @@ impl Exclude {
         if self.0.is_empty() || path.is_empty() {
             return false;
         }
-        let is = |text: &[u8]| self.0.is_match(OsStr::from_bytes(text));
         let from_top = [b"/", path].concat();
-        let starts = std::iter::once(0).chain((0..path.len()).filter(|at| path[*at] == b'/').map(|at| at + 1));
-        is(&from_top) || starts.into_iter().any(|at| is(&path[at..]))
+        self.0.iter().any(|pattern| pattern.matches_end(&from_top))
     }
 }
 
@@ -43,7 +35,7 @@ mod tests {
 
     #[test]
     fn patterns_are_for_whole_paths_and_for_their_ends() {
-        let exclude = Exclude::new(["*.log", "/tmp/*", "cache/", "a?b"]).unwrap();
+        let exclude = Exclude::new(["*.log", "/tmp/*", "cache/", "a?b", "{x,y}"]);
         for path in ["x.log", "var/log/deep/x.log", "tmp/x", "tmp/x/y", "var/cache", "cache", "d/a/b", "axb"] {
             assert!(exclude.matches(path.as_bytes()), "{path}");
         }
@@ -51,7 +43,9 @@ mod tests {
             assert!(!exclude.matches(path.as_bytes()), "{path}");
         }
         assert!(exclude.matches(b"\xff.log"));
-        assert!(Exclude::new(["[a"]).is_err());
+        assert!(exclude.matches(b"d/{x,y}") && !exclude.matches(b"d/x"));
+        let bytes = Exclude::new([&b"/\xff"[..], b"[a"]);
+        assert!(bytes.matches(b"\xff") && bytes.matches(b"d/[a") && !bytes.matches(b"d/\xff"));
         assert!(!Exclude::default().matches(b"x"));
     }
 }

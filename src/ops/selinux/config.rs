@@ -1,7 +1,7 @@
 //! /etc/selinux/config and where the policy is (selinux_config(5)).
 
 use crate::error::Result;
-use crate::tree::{FileKind, FileTree, GuestPath, MAX_TEXT, find, read_all};
+use crate::tree::{FileKind, FileTree, GuestPath, find, read_text};
 
 /// The policy of a guest that names none.
 const DEFAULT_TYPE: &[u8] = b"targeted";
@@ -16,10 +16,7 @@ struct Config {
 
 fn config(tree: &dyn FileTree) -> Result<Option<Config>> {
     let path = GuestPath::parse("/etc/selinux/config")?;
-    match find(tree, &path)? {
-        None => Ok(None),
-        Some(_) => Ok(Some(parse(&read_all(tree, &path, MAX_TEXT)?))),
-    }
+    Ok(read_text(tree, &path)?.map(|text| parse(&text)))
 }
 
 fn parse(text: &[u8]) -> Config {

@@ -8,7 +8,7 @@ use super::pattern::{compile, outline};
 use super::subs::Subs;
 use super::{config, parse};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tree::{FileKind, FileTree, GuestPath, MAX_TEXT, find, read_all};
+use crate::tree::{FileKind, FileTree, GuestPath, read_text};
 use regex::bytes::Regex;
 use std::collections::HashMap;
 
@@ -57,10 +57,7 @@ impl Policy {
         let Some(contexts) = config::contexts_dir(tree)? else { return Ok(None) };
         let read = |name: &str| -> Result<Vec<u8>> {
             let path = contexts.join("files").join(format!("file_contexts{name}"));
-            match find(tree, &path)? {
-                Some(_) => read_all(tree, &path, MAX_TEXT),
-                None => Ok(Vec::new()),
-            }
+            Ok(read_text(tree, &path)?.unwrap_or_default())
         };
         let texts = [read("")?, read(".homedirs")?, read(".local")?];
         Self::parse(&texts, &read(".subs")?, &read(".subs_dist")?).map(Some)

@@ -6,7 +6,7 @@ use super::name::UnitName;
 use super::units::presets;
 use crate::error::{ErrorKind, Result};
 use crate::ops::editor::Editor;
-use globset::Glob;
+use crate::ops::glob::Glob;
 
 /// What the presets say of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +43,12 @@ fn verdict<'a>(texts: impl IntoIterator<Item = &'a [u8]>, name: &UnitName) -> Ve
             let mut words = line.split_whitespace();
             let (Some(verb), Some(pattern)) = (words.next(), words.next()) else { continue };
             let instances: Vec<String> = words.map(str::to_owned).collect();
-            let Ok(pattern) = Glob::new(pattern) else { continue };
-            let pattern = pattern.compile_matcher();
-            let meant = pattern.is_match(name.as_str());
+            // A backslash means itself, as in names such as dev-disk-by\x2dlabel-x.swap.
+            let pattern = Glob::new(pattern.replace('\\', "\\\\").as_bytes(), false);
+            let meant = pattern.matches(name.as_str().as_bytes());
             let of_template = || {
                 let (template, instance) = template.as_ref()?;
-                Some(pattern.is_match(template.as_str()) && instances.iter().any(|listed| listed == instance))
+                Some(pattern.matches(template.as_str().as_bytes()) && instances.iter().any(|listed| listed == instance))
             };
             match verb {
                 "enable" if meant || of_template() == Some(true) => return Verdict::Enable(instances),
@@ -67,13 +67,17 @@ mod tests {
     #[test]
     fn the_first_line_that_matches_decides() {
         let first = b"# c\n\nenable ssh.* \nenable t@.service one two\ndisable t@*.service\n".as_slice();
-        let second = b"disable ssh.service\nenable x[ab].socket\ndisable *\nenable late.service\n".as_slice();
+        let second =
+            b"disable ssh.service\nenable a\\x2d[b].swap\nenable x[ab].socket\ndisable *\nenable late.service\n"
+                .as_slice();
         for (name, wanted) in [
             ("ssh.service", Verdict::Enable(vec![])),
             ("t@two.service", Verdict::Enable(vec!["one".into(), "two".into()])),
             ("t@.service", Verdict::Enable(vec!["one".into(), "two".into()])),
             ("t@three.service", Verdict::Disable),
             ("xb.socket", Verdict::Enable(vec![])),
+            ("a\\x2db.swap", Verdict::Enable(vec![])),
+            ("ax2db.swap", Verdict::Disable),
             ("late.service", Verdict::Disable),
         ] {
             assert_eq!(verdict([first, second], &UnitName::parse(name).unwrap()), wanted, "{name}");

@@ -1,7 +1,7 @@
 //! Which tasks are chosen, and what each takes away.
 
 use super::*;
-use crate::ops::customize::Pattern;
+use crate::ops::glob::PathGlob;
 use crate::tree::memtree::MemTree;
 
 fn names(list: &str) -> Result<Vec<&'static str>, ErrorKind> {
@@ -37,7 +37,7 @@ fn the_table_is_sound() {
         assert!(!(task.default && task.reason_against().is_some()), "{}", task.name);
         if let Work::Remove(patterns) = task.work {
             for pattern in patterns {
-                assert!(pattern.starts_with('/') && Pattern::parse(pattern).is_ok(), "{pattern}");
+                assert!(pattern.starts_with('/') && PathGlob::parse(pattern).is_ok(), "{pattern}");
             }
         }
     }

@@ -1,14 +1,12 @@
 //! `user-account`: users of people, with their homes and mail.
 
+use crate::account::login_defs::{ID_MAX, ID_MIN, LoginDefs};
 use crate::account::{passwd, remove as account};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Editor;
 use crate::ops::customize::Remarks;
 use crate::ops::edit::{self, RemoveOptions};
-use crate::tree::{FileTree, GuestPath, MAX_TEXT, find, read_all};
-
-/// Numbers that are given to people where login.defs says nothing.
-const PEOPLE: (u32, u32) = (1000, 60_000);
+use crate::tree::{FileTree, GuestPath, MAX_TEXT, find, read_all, read_text};
 
 /// Which accounts go.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +25,7 @@ pub(super) fn remove(editor: &mut Editor<'_>, accounts: &Accounts, remarks: &mut
         let message = format!("user {missing} not found in password file");
         return Err(Error::new(ErrorKind::NotFound, message).at_path(users_path.to_bytes()));
     }
-    let (first, last) = numbers_of_people(editor.tree());
+    let (first, last) = numbers_of_people(editor.tree())?;
     let is_named = |list: &[String], name: &[u8]| list.iter().any(|other| other.as_bytes() == name);
     let goes = |user: &passwd::User| {
         let chosen = match accounts.remove.is_empty() {
@@ -45,7 +43,7 @@ pub(super) fn remove(editor: &mut Editor<'_>, accounts: &Accounts, remarks: &mut
     }
     let names: Vec<&[u8]> = going.iter().map(|user| user.name.as_slice()).collect();
     // A group of the same name is the user's own, unless it is somebody else's first.
-    let group_text = read_if_there(editor.tree(), "/etc/group")?;
+    let group_text = read_text(editor.tree(), &GuestPath::parse("/etc/group")?)?.unwrap_or_default();
     let own_groups: Vec<&[u8]> = going
         .iter()
         .filter(|user| {
@@ -75,27 +73,15 @@ pub(super) fn remove(editor: &mut Editor<'_>, accounts: &Accounts, remarks: &mut
 }
 
 /// The range that useradd takes numbers from.
-fn numbers_of_people(tree: &dyn FileTree) -> (u32, u32) {
-    let text = read_if_there(tree, "/etc/login.defs").unwrap_or_default();
-    let value = |key: &str| {
-        let text = String::from_utf8_lossy(&text);
-        let mut lines = text.lines().map(|line| line.split_ascii_whitespace());
-        lines.find_map(|mut words| (words.next() == Some(key)).then(|| words.next()?.parse().ok()).flatten())
-    };
-    (value("UID_MIN").unwrap_or(PEOPLE.0), value("UID_MAX").unwrap_or(PEOPLE.1))
-}
-
-fn read_if_there(tree: &dyn FileTree, file: &str) -> Result<Vec<u8>> {
-    let path = GuestPath::parse(file)?;
-    if find(tree, &path)?.is_some() { read_all(tree, &path, MAX_TEXT) } else { Ok(Vec::new()) }
+fn numbers_of_people(tree: &dyn FileTree) -> Result<(u32, u32)> {
+    let text = read_text(tree, &GuestPath::parse("/etc/login.defs")?)?.unwrap_or_default();
+    let value = |key: &str, otherwise| LoginDefs(&text).number(key).unwrap_or(otherwise);
+    Ok((value("UID_MIN", ID_MIN), value("UID_MAX", ID_MAX)))
 }
 
 fn change(editor: &mut Editor<'_>, file: &str, how: impl FnOnce(&[u8]) -> Vec<u8>) -> Result<()> {
     let path = GuestPath::parse(file)?;
-    if find(editor.tree(), &path)?.is_none() {
-        return Ok(());
-    }
-    let before = read_all(editor.tree(), &path, MAX_TEXT)?;
+    let Some(before) = read_text(editor.tree(), &path)? else { return Ok(()) };
     edit::write(editor, &path, &how(&before))
 }
 

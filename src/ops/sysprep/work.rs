@@ -3,10 +3,10 @@
 use crate::account::passwd;
 use crate::error::Result;
 use crate::ops::Editor;
-use crate::ops::customize::Pattern;
 use crate::ops::edit::{self, RemoveOptions};
 use crate::ops::editor::Wanted;
-use crate::tree::{FileKind, FileTree, GuestPath, MAX_TEXT, Walk, find, read_all};
+use crate::ops::glob::PathGlob;
+use crate::tree::{FileKind, FileTree, GuestPath, MAX_TEXT, Walk, find, read_all, read_text};
 use std::collections::BTreeSet;
 
 /// The most home directories that are looked into: guests with more have them elsewhere.
@@ -15,7 +15,7 @@ const MAX_HOMES: usize = 1 << 16;
 /// The home directories that the guest's passwd names and that are there, links followed; without passwd, root's.
 pub(super) fn homes(tree: &dyn FileTree) -> Result<Vec<GuestPath>> {
     let file = GuestPath::parse("/etc/passwd")?;
-    let text = if find(tree, &file)?.is_some() { read_all(tree, &file, MAX_TEXT)? } else { Vec::new() };
+    let text = read_text(tree, &file)?.unwrap_or_default();
     let named = passwd::users(&text).map(|user| user.home).chain([b"/root".to_vec()]);
     let mut homes = BTreeSet::new();
     for home in named.filter(|home| home.starts_with(b"/")).take(MAX_HOMES) {
@@ -33,7 +33,7 @@ pub(super) fn homes(tree: &dyn FileTree) -> Result<Vec<GuestPath>> {
 const ALL: RemoveOptions = RemoveOptions { recursive: true, empty_dirs: true, force: true };
 
 pub(super) fn remove(editor: &mut Editor<'_>, pattern: &str) -> Result<()> {
-    let matches = Pattern::parse(pattern)?.matches(editor.tree())?;
+    let matches = PathGlob::parse(pattern)?.matches(editor.tree())?;
     matches.iter().try_for_each(|path| edit::remove(editor, path, ALL))
 }
 
@@ -68,7 +68,7 @@ fn remove_where(editor: &mut Editor<'_>, dir: &str, wanted: impl Fn(&[u8]) -> bo
 
 /// A link to another of the files is left to that one.
 pub(super) fn empty(editor: &mut Editor<'_>, file: &str) -> Result<()> {
-    for path in Pattern::parse(file)?.matches(editor.tree())? {
+    for path in PathGlob::parse(file)?.matches(editor.tree())? {
         if editor.tree().stat(&path)?.kind == FileKind::File {
             editor.truncate(&path, 0)?;
         }
@@ -86,7 +86,7 @@ pub(super) fn remove_lines(editor: &mut Editor<'_>, pattern: &str, keys: &[&str]
         let line = line.trim_ascii_start();
         keys.iter().any(|key| line.strip_prefix(key.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")))
     };
-    for path in Pattern::parse(pattern)?.matches(editor.tree())? {
+    for path in PathGlob::parse(pattern)?.matches(editor.tree())? {
         if editor.tree().stat(&path)?.kind != FileKind::File {
             continue;
         }

@@ -5,13 +5,11 @@
 //! files in GNU's version 1.0. GNU tar, libarchive and Python read all of it. The same tree gives the same bytes.
 
 mod header;
-mod names;
-
-pub use names::AccountNames;
 
 use super::Copied;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Progress;
+use crate::ops::look::Names;
 use crate::ops::populate::{Contents, Item, Node, Source};
 use header::{BLOCK, Head};
 use std::io::Write;
@@ -28,7 +26,7 @@ const MIN_HOLES: u64 = 4096;
 #[derive(Debug)]
 pub struct TarWriter<W> {
     out: W,
-    names: AccountNames,
+    names: Names,
     at: u64,
     buffer: Vec<u8>,
     done: Copied,
@@ -40,7 +38,7 @@ fn failed(error: std::io::Error) -> Error {
 
 impl<W: Write> TarWriter<W> {
     /// A stream to `out` in which owners have these names besides their numbers.
-    pub fn new(out: W, names: AccountNames) -> Self {
+    pub fn new(out: W, names: Names) -> Self {
         Self { out, names, at: 0, buffer: vec![0; BUFFER], done: Copied::default() }
     }
 
@@ -71,7 +69,10 @@ impl<W: Write> TarWriter<W> {
 
     fn entry(&mut self, path: &[u8], first: Option<&[u8]>, item: Item<'_>, progress: &mut dyn Progress) -> Result<()> {
         let mut head = Head::new(path, item.meta);
-        (head.user, head.group) = self.names.of(head.meta.uid, head.meta.gid);
+        let known =
+            |name: Option<&[u8]>| name.filter(|name| !name.contains(&0)).map(<[u8]>::to_vec).unwrap_or_default();
+        head.user = known(self.names.user(head.meta.uid));
+        head.group = known(self.names.group(head.meta.gid));
         match item.node {
             Node::File(size, contents) => {
                 self.file(head, size, contents, progress)?;

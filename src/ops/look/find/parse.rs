@@ -5,7 +5,8 @@ use super::{Expr, Expression, Told};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Owner;
 use crate::ops::edit::ModeChange;
-use crate::ops::look::{Glob, Names};
+use crate::ops::glob::Glob;
+use crate::ops::look::Names;
 use crate::tree::{FileKind, FileTree, Follow, GuestPath, Time, existing};
 use std::rc::Rc;
 

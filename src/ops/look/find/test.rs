@@ -1,7 +1,8 @@
 //! The tests of find(1): what can be asked of one file.
 
 use crate::error::Result;
-use crate::ops::look::{FileInfo, Glob, Names};
+use crate::ops::glob::Glob;
+use crate::ops::look::{FileInfo, Names};
 use crate::tree::{FileKind, FileTree, Time};
 use std::rc::Rc;
 

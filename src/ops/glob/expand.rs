@@ -1,13 +1,13 @@
-//! Patterns of glob(7) for paths inside a guest.
+//! The paths of a guest that a pattern of glob(7) stands for.
 
+use super::Glob;
+use super::braces;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tree::{FileKind, FileTree, Follow, GuestPath, find, resolve};
-use globset::{GlobBuilder, GlobMatcher};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::collections::BTreeSet;
 
 /// The most paths that one pattern may match: beyond that, removing the directory is what was meant.
-pub const MAX_MATCHES: usize = 1 << 20;
+const MAX_MATCHES: usize = 1 << 20;
 
 /// The longest pattern, in bytes, as long as a path.
 const MAX_PATTERN: usize = 4096;
@@ -15,76 +15,77 @@ const MAX_PATTERN: usize = 4096;
 /// A path with `*`, `?`, `[...]`, `{a,b}` and `\` in its components, as glob(3) with GLOB_BRACE reads them: no wildcard
 /// stands for a slash, nor for a dot at the beginning of a name.
 #[derive(Debug, Clone)]
-pub struct Pattern {
-    parts: Vec<Part>,
+pub struct PathGlob {
+    /// The components of each alternative.
+    alternatives: Vec<Vec<Part>>,
 }
 
 #[derive(Debug, Clone)]
 enum Part {
     Name(Vec<u8>),
-    Wild { matcher: GlobMatcher, hidden: bool },
+    Wild(Glob),
 }
 
-impl Pattern {
+impl PathGlob {
     /// Reads a pattern; relative means from the root of the guest.
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self> {
         let text = text.as_ref();
         let invalid =
             |why: &str| Error::new(ErrorKind::Usage, format!("invalid pattern \"{}\": {why}", text.escape_ascii()));
-        if text.is_empty() || text.len() > MAX_PATTERN {
-            return Err(invalid("it is empty or longer than 4096 bytes"));
+        if text.len() > MAX_PATTERN {
+            return Err(invalid("it is longer than 4096 bytes"));
         }
-        let mut parts = Vec::new();
-        for component in text.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")) {
-            if component == b".." {
-                return Err(invalid("it has .. in it"));
-            }
-            if !component.iter().any(|byte| b"*?[{\\".contains(byte)) {
-                parts.push(Part::Name(component.to_vec()));
-                continue;
-            }
-            let glob = std::str::from_utf8(component).map_err(|_| invalid("a name with wildcards is not UTF-8"))?;
-            let built = GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build();
-            let matcher = built.map_err(|error| invalid("it is none of glob(7)").caused_by(error))?.compile_matcher();
-            // A dot must be written out, be it in one of the alternatives.
-            let alternative = glob.starts_with('{') && (glob.starts_with("{.") || glob.contains(",."));
-            let hidden = alternative || glob.trim_start_matches('\\').starts_with('.');
-            parts.push(Part::Wild { matcher, hidden });
-        }
-        Ok(Self { parts })
+        let alternatives = braces::expand(text).ok_or_else(|| invalid("it has more than 1024 alternatives"))?;
+        let alternatives = alternatives.iter().map(|text| parts(text).map_err(invalid)).collect::<Result<_>>()?;
+        Ok(Self { alternatives })
     }
 
     /// What it matches, sorted. Links are followed where the pattern names them before its last component, always inside
     /// the guest; what a wildcard stands for is gone into only if it is a directory itself.
     pub fn matches(&self, tree: &dyn FileTree) -> Result<Vec<GuestPath>> {
-        let mut found = vec![GuestPath::root()];
-        for (at, part) in self.parts.iter().enumerate() {
-            let is_last = at + 1 == self.parts.len();
-            let mut next = Vec::new();
-            for dir in found {
-                match part {
-                    Part::Name(name) => next.extend(named(tree, &dir, name, is_last)?),
-                    Part::Wild { matcher, hidden } => {
-                        let names = entries(tree, &dir)?.into_iter().filter(|(name, kind)| {
-                            (is_last || *kind == FileKind::Dir)
-                                && (*hidden || !name.starts_with(b"."))
-                                && matcher.is_match(OsStr::from_bytes(name))
-                        });
-                        next.extend(names.map(|(name, _)| dir.join(name)));
+        let mut all = BTreeSet::new();
+        for parts in &self.alternatives {
+            let mut found = vec![GuestPath::root()];
+            for (at, part) in parts.iter().enumerate() {
+                let is_last = at + 1 == parts.len();
+                let mut next = Vec::new();
+                for dir in found {
+                    match part {
+                        Part::Name(name) => next.extend(named(tree, &dir, name, is_last)?),
+                        Part::Wild(glob) => {
+                            let names = entries(tree, &dir)?.into_iter().filter(|(name, kind)| {
+                                (is_last || *kind == FileKind::Dir)
+                                    && (glob.begins_with_dot() || !name.starts_with(b"."))
+                                    && glob.matches(name)
+                            });
+                            next.extend(names.map(|(name, _)| dir.join(name)));
+                        }
+                    }
+                    if all.len() + next.len() > MAX_MATCHES {
+                        let message = format!("a pattern matches more than {MAX_MATCHES} names");
+                        return Err(Error::new(ErrorKind::Limit, message));
                     }
                 }
-                if next.len() > MAX_MATCHES {
-                    return Err(Error::new(
-                        ErrorKind::Limit,
-                        format!("a pattern matches more than {MAX_MATCHES} names"),
-                    ));
-                }
+                found = next;
             }
-            found = next;
+            all.extend(found);
         }
-        found.sort();
-        Ok(found)
+        Ok(all.into_iter().collect())
     }
+}
+
+/// The components of a pattern without alternatives, or why it is none.
+fn parts(text: &[u8]) -> Result<Vec<Part>, &'static str> {
+    if text.is_empty() {
+        return Err("it is empty, or one of its alternatives");
+    }
+    let components = text.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+    let part = |component: &[u8]| match component {
+        b".." => Err("it has .. in it"),
+        name if !name.iter().any(|byte| b"*?[\\".contains(byte)) => Ok(Part::Name(name.to_vec())),
+        wild => Ok(Part::Wild(Glob::new(wild, false))),
+    };
+    components.map(part).collect()
 }
 
 /// The entry `name` of a directory, followed unless it is the last.
@@ -115,7 +116,7 @@ mod tests {
     use crate::tree::memtree::MemTree;
 
     fn found(tree: &MemTree, pattern: &str) -> Vec<String> {
-        let found = Pattern::parse(pattern).unwrap().matches(tree).unwrap();
+        let found = PathGlob::parse(pattern).unwrap().matches(tree).unwrap();
         found.iter().map(ToString::to_string).collect()
     }
 
@@ -134,6 +135,13 @@ mod tests {
             ("/var/log/.*", &["/var/log/.hidden"]),
             ("/var/\\[x\\]", &["/var/[x]"]),
             ("/var/**", &["/var/[x]", "/var/l.log", "/var/log", "/var/loop"]),
+            ("/{var/log,no,var}/[al]*", &["/var/l.log", "/var/log", "/var/log/a.log", "/var/log/apt", "/var/loop"]),
+            ("/var/log/{a,*}.log", &["/var/log/a.log"]),
+            ("/var/log/[.]*", &[]),
+            ("/var/[x]", &[]),
+            ("/var/[[]x]", &["/var/[x]"]),
+            ("/var/[x", &[]),
+            ("/{a", &[]),
             ("/log", &["/log"]),
             ("/no/*", &[]),
             ("/var/log/a.log/*", &[]),
@@ -142,8 +150,8 @@ mod tests {
         ] {
             assert_eq!(found(&tree, pattern), wanted, "{pattern}");
         }
-        for bad in ["", "/a/../*", "/[a", "/{a"] {
-            assert_eq!(Pattern::parse(bad).unwrap_err().kind(), ErrorKind::Usage, "{bad}");
+        for bad in ["", "/a/../*", "{,x}", "/a/{b,..}", &"{a,b}".repeat(11)] {
+            assert_eq!(PathGlob::parse(bad).unwrap_err().kind(), ErrorKind::Usage, "{bad}");
         }
     }
 
@@ -153,7 +161,7 @@ mod tests {
         tree.dir("/d");
         let odd = GuestPath::parse(b"/d/\xff.log").unwrap();
         tree.create(&odd, crate::tree::NewNode::File, crate::tree::SetAttr::default()).unwrap();
-        assert_eq!(Pattern::parse("/d/*.log").unwrap().matches(&tree).unwrap(), std::slice::from_ref(&odd));
-        assert_eq!(Pattern::parse(b"/d/\xff.log").unwrap().matches(&tree).unwrap(), [odd]);
+        assert_eq!(PathGlob::parse("/d/*.log").unwrap().matches(&tree).unwrap(), std::slice::from_ref(&odd));
+        assert_eq!(PathGlob::parse(b"/d/\xff.log").unwrap().matches(&tree).unwrap(), [odd]);
     }
 }

@@ -73,15 +73,30 @@ impl Glob {
 
     /// Whether all of `name` is what the pattern says.
     pub fn matches(&self, name: &[u8]) -> bool {
+        self.fits(name, None)
+    }
+
+    /// Whether `path`, or what follows one of its slashes, is what the pattern says.
+    pub fn matches_end(&self, path: &[u8]) -> bool {
+        self.fits(path, Some((0, 0)))
+    }
+
+    /// Whether the pattern takes only names that begin with a dot that is written out, as shells want it.
+    pub(super) fn begins_with_dot(&self) -> bool {
+        matches!(self.pieces.first(), Some(Piece::One(Symbol::Char('.'))))
+    }
+
+    /// `back` is the piece to go back to when one does not fit, and the place where it was tried last: what follows the
+    /// last star that was met, or the first piece, which is tried behind slashes alone. To go back further is of no use,
+    /// as a star takes whatever is left out here.
+    fn fits(&self, name: &[u8], mut back: Option<(usize, usize)>) -> bool {
         let name = symbols(name, self.ignore_case);
         let (mut piece, mut at) = (0, 0);
-        // The last star that was met, and how much of the name it has eaten.
-        let mut star = None;
         loop {
             match self.pieces.get(piece) {
                 Some(Piece::Star) => {
-                    star = Some((piece, at));
                     piece += 1;
+                    back = Some((piece, at));
                     continue;
                 }
                 Some(other) if name.get(at).is_some_and(|symbol| other.takes(*symbol)) => {
@@ -91,13 +106,15 @@ impl Glob {
                 None if at == name.len() => return true,
                 _ => {}
             }
-            match star {
-                Some((of, eaten)) if eaten < name.len() => {
-                    star = Some((of, eaten + 1));
-                    (piece, at) = (of + 1, eaten + 1);
-                }
-                _ => return false,
-            }
+            let next = back.and_then(|(first, tried)| {
+                let rest = &name[tried..];
+                let slash = || rest.iter().position(|symbol| *symbol == Symbol::Char('/'));
+                let skipped = if first == 0 { slash()? } else { 0 };
+                (!rest.is_empty()).then_some((first, tried + skipped + 1))
+            });
+            let Some(next) = next else { return false };
+            back = Some(next);
+            (piece, at) = next;
         }
     }
 }
@@ -215,14 +232,32 @@ mod tests {
         assert!(bytes.matches(b"\xfe\xff\xfd") && !bytes.matches(b"\xff"));
     }
 
+    #[test]
+    fn ends_of_paths() {
+        for (pattern, yes, no) in [
+            ("*.log", &["x.log", "a/b.c/x.log", ".log"][..], &["x.log/y", "log"][..]),
+            ("/a/*", &["/a/b", "/a/b/c"], &["/b/a/c", "a/b", "/a"]),
+            ("b/?", &["b/c", "/a/b/c"], &["ab/c", "b/cc"]),
+            ("a*b?", &["x/axb/bc", "ab1", "x/ab/a/b1"], &["x/cab1", "ab"]),
+            ("", &["", "a/"], &["a", "a/b"]),
+        ] {
+            let glob = Glob::new(pattern.as_bytes(), false);
+            yes.iter().for_each(|path| assert!(glob.matches_end(path.as_bytes()), "{pattern} {path}"));
+            no.iter().for_each(|path| assert!(!glob.matches_end(path.as_bytes()), "{pattern} {path}"));
+        }
+    }
+
     proptest::proptest! {
         // Whatever the bytes, it ends; a text with every character escaped matches itself alone.
         #[test]
         fn any_bytes_are_a_pattern(
-            pattern in proptest::collection::vec(proptest::sample::select(b"*?[]!^-\\:ad\xff\xc3\xa9".to_vec()), 0..24),
-            name in proptest::collection::vec(proptest::sample::select(b"*?[]!^-\\:ad\xff\xc3\xa9".to_vec()), 0..24),
+            pattern in proptest::collection::vec(proptest::sample::select(b"*?[]!^-\\:/ad\xff\xc3\xa9".to_vec()), 0..24),
+            name in proptest::collection::vec(proptest::sample::select(b"*?[]!^-\\:/ad\xff\xc3\xa9".to_vec()), 0..24),
         ) {
-            Glob::new(&pattern, false).matches(&name);
+            let glob = Glob::new(&pattern, false);
+            let starts = [0].into_iter().chain((0..name.len()).filter(|at| name[*at] == b'/').map(|at| at + 1));
+            let ends: Vec<bool> = starts.map(|at| glob.matches(&name[at..])).collect();
+            proptest::prop_assert_eq!(glob.matches_end(&name), ends.contains(&true));
             let plain = |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
             let escaped: Vec<u8> =
                 pattern.iter().flat_map(|byte| if plain(byte) { vec![*byte] } else { vec![b'\\', *byte] }).collect();

@@ -1,0 +1,8 @@
+//! Patterns of names and paths, on bytes, as the shell has them.
+
+mod braces;
+mod expand;
+mod fnmatch;
+
+pub(super) use expand::PathGlob;
+pub use fnmatch::Glob;
