@@ -175,5 +175,10 @@ pub fn more(copied: Copied) -> More {
         "  {} entries ({} directories, {} hard links), {} bytes of contents",
         copied.entries, copied.directories, copied.hard_links, copied.bytes
     );
-    More { line: Some(line), members: vec![("copied", json!(copied))], notes: copied.notes, ..More::default() }
+    More {
+        line: Some(line),
+        members: vec![("copied", json!(copied))],
+        notes: copied.remarks().collect(),
+        ..More::default()
+    }
 }

@@ -27,9 +27,11 @@ use std::path::Path;
 /// own; links of the host are not followed.
 ///
 /// With SOURCE_DATE_EPOCH and --seed the same files give the same bytes: it is the clock, times after it become it, and
-/// UUID and hash seed come from the seed.
+/// UUID or volume number and hash seed come from the seed.
 ///
 /// Example: nomount mkfs root.img 2G -L root -d ./tree
+///
+/// Example: nomount mkfs -t vfat esp.img 64M -L ESP -U 1234-ABCD
 ///
 /// Example: nomount mkfs --os-type windows --mkfs-template 'windows=mkfs.ntfs -Q -F -L %(fs_label)s %(target)s' disk.1 4G
 #[derive(Debug, clap::Args)]
@@ -62,9 +64,9 @@ pub struct Args {
     /// Volume name. At most 16 bytes for ext, 11 for vfat, 15 for swap, 12 for xfs, 32 characters for ntfs
     #[arg(long, short = 'L', value_name = "NAME")]
     label: Option<OsString>,
-    /// UUID; by default random
-    #[arg(long, short = 'U', value_name = "UUID", value_parser = parse_uuid)]
-    uuid: Option<Uuid>,
+    /// UUID, or the volume number of vfat such as 1234-ABCD; by default random
+    #[arg(long, short = 'U', value_name = "UUID", value_parser = parse_id)]
+    uuid: Option<Id>,
     /// Bytes of a block
     #[arg(short = 'b', long, value_name = "BYTES", value_parser = parse_u32)]
     block_size: Option<u32>,
@@ -111,7 +113,7 @@ pub struct Args {
     /// Do not wait for the disk
     #[arg(long)]
     no_sync: bool,
-    /// Number to derive UUID, hash seed and inode generations from, where they are not given
+    /// Number to derive UUID or volume number, hash seed and inode generations from, where they are not given
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Print the result as JSON
@@ -120,6 +122,21 @@ pub struct Args {
 }
 
 type Uuid = [u8; 16];
+
+/// By what a filesystem is known.
+#[derive(Debug, Clone, Copy)]
+enum Id {
+    Uuid(Uuid),
+    /// The volume number of FAT.
+    Number(u32),
+}
+
+impl Args {
+    fn uuid(&self) -> Option<Uuid> {
+        self.uuid.and_then(|id| if let Id::Uuid(uuid) = id { Some(uuid) } else { None })
+    }
+}
+
 type Owner = (u32, u32);
 
 /// The names of what can be made; the others mean the same as the one before them.
@@ -142,6 +159,14 @@ fn parse_type(text: &str) -> Result<&'static str, String> {
 
 fn parse_profile(text: &str) -> Result<Profile, String> {
     Profile::parse(text).ok_or_else(|| "1.46 or 1.47 is needed".to_owned())
+}
+
+fn parse_id(text: &str) -> Result<Id, String> {
+    let digits = text.replace('-', "");
+    if digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return u32::from_str_radix(&digits, 16).map(Id::Number).map_err(|error| error.to_string());
+    }
+    parse_uuid(text).map(Id::Uuid).map_err(|error| format!("{error}, or for vfat 8 of them"))
 }
 
 fn parse_uuid(text: &str) -> Result<Uuid, String> {
@@ -244,7 +269,7 @@ fn ext_options(args: &Args, kind: Kind, seed: u64) -> Result<(MkfsOptions, bool)
         reserved_percent: args.reserved.unwrap_or(MkfsOptions::default().reserved_percent),
         journal_size: args.journal,
         label: args.label.as_ref().map(|label| label.as_bytes().to_vec()).unwrap_or_default(),
-        uuid: args.uuid.unwrap_or_else(|| from_seed(seed, 0)),
+        uuid: args.uuid().unwrap_or_else(|| from_seed(seed, 0)),
         hash_seed: from_seed(seed, 1),
         root_owner: args.owner.unwrap_or_default(),
         now: nomount_ext::Time { sec: now.sec, nsec: now.nsec },
@@ -306,7 +331,10 @@ fn wanted(args: &Args, seed: u64) -> Result<Wanted> {
     let name = template.map_or(kind, Template::filesystem).to_owned();
     let label = args.label.clone().unwrap_or_default();
     check_label(&name, &label)?;
-    let uuid = args.uuid.unwrap_or_else(|| from_seed(seed, 0));
+    if matches!(args.uuid, Some(Id::Number(_))) && (template.is_some() || kind != "vfat") {
+        return Err(usage(format!("{name} has a UUID of 32 hexadecimal digits; 8 are for vfat")));
+    }
+    let uuid = args.uuid().unwrap_or_else(|| from_seed(seed, 0));
     if template.is_none()
         && let Some(kind) = [Kind::Ext2, Kind::Ext3, Kind::Ext4].into_iter().find(|ext| ext.name() == kind)
     {
@@ -316,11 +344,18 @@ fn wanted(args: &Args, seed: u64) -> Result<Wanted> {
     refuse_ext_options(args, &name)?;
     let (what, uuid) = match (template, kind) {
         (None, "vfat") => {
-            if args.uuid.is_some() {
-                return Err(usage("vfat has no UUID; its volume number comes from --seed"));
-            }
-            let id = from_seed(seed, 0);
-            let volume_id = u32::from_le_bytes([id[0], id[1], id[2], id[3]]);
+            let volume_id = match args.uuid {
+                Some(Id::Number(number)) => number,
+                Some(Id::Uuid(_)) => {
+                    return Err(usage(
+                        "vfat has no UUID but a volume number of 8 hexadecimal digits: --uuid 1234-ABCD",
+                    ));
+                }
+                None => {
+                    let id = from_seed(seed, 0);
+                    u32::from_le_bytes([id[0], id[1], id[2], id[3]])
+                }
+            };
             let label = label.as_bytes().to_vec();
             (What::Fat(nomount_fat::Options { label, volume_id, ..nomount_fat::Options::default() }), None)
         }

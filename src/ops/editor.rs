@@ -5,7 +5,7 @@ mod bulk;
 use super::change::{Change, What};
 use super::selinux;
 use crate::error::Result;
-use crate::tree::{FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Time, append, make_dirs, replace};
+use crate::tree::{FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Time, append, make_dirs, replace};
 
 /// What chown(2) takes away from a file: who has it now must not run it with what it could do.
 const CAPABILITY: &[u8] = b"security.capability";
@@ -162,7 +162,10 @@ impl<'t> Editor<'t> {
 
     /// Gives what is at `from` the name `to`, as rename(2) does.
     pub(crate) fn rename(&mut self, from: &GuestPath, to: &GuestPath) -> Result<()> {
-        let replaced = self.tree.stat(to).ok().map(|stat| stat.kind);
+        let before = self.tree.stat(from)?;
+        // Where names are found in any case, it may be the same file.
+        let other = |over: &Stat| over.ino == 0 || over.id() != before.id();
+        let replaced = self.tree.stat(to).ok().filter(other).map(|over| over.kind);
         self.tree.rename(from, to)?;
         self.record(from, What::Renamed { to: to.clone(), replaced });
         Ok(())
@@ -207,7 +210,9 @@ impl<'t> Editor<'t> {
         self.tree.set_attr(path, SetAttr { atime, mtime, ..SetAttr::default() })?;
         // As the filesystem can store them.
         let after = self.tree.stat(path)?;
-        self.record(path, What::Times { atime: after.atime, mtime: after.mtime });
+        if (after.atime, after.mtime) != (before.atime, before.mtime) {
+            self.record(path, What::Times { atime: after.atime, mtime: after.mtime });
+        }
         Ok(())
     }
 

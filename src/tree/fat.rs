@@ -186,7 +186,9 @@ impl<D: WriteAt> FileTree for FatTree<D> {
 
     fn create(&mut self, path: &GuestPath, node: NewNode, attr: SetAttr) -> Result<()> {
         check_mode(path, attr.mode)?;
-        check_owner(path, attr)?;
+        if matches!(node, NewNode::File | NewNode::Dir) {
+            check_owner(path, attr)?;
+        }
         let mut attrs =
             Attrs { accessed: attr.atime.map(fat_time), modified: attr.mtime.map(fat_time), ..Attrs::default() };
         let created = match &node {
@@ -375,7 +377,7 @@ mod tests {
         assert_eq!((mode(&tree, "/f"), mode(&tree, "/r"), mode(&tree, "/d")), (0o755, 0o555, 0o755));
         let refused = [
             (tree.create(&path("/l"), NewNode::Symlink(b"f".to_vec()), NONE), "FAT has no symbolic links"),
-            (tree.create(&path("/l"), NewNode::CharDevice(1, 3), NONE), "FAT has no device files"),
+            (tree.create(&path("/l"), NewNode::CharDevice(1, 3), attr(None, Some(5))), "FAT has no device files"),
             (tree.create(&path("/l"), NewNode::File, attr(None, Some(5))), "FAT has no owners: 5:0 cannot be stored"),
             (tree.link(&path("/f"), &path("/l")), "FAT has no hard links"),
             (tree.set_xattr(&path("/f"), b"user.x", Some(b"")), "FAT has no extended attributes"),

@@ -9,6 +9,7 @@ mod copy;
 mod customize;
 mod disks;
 mod edit;
+mod fat;
 mod files;
 mod in_use;
 mod inject;

@@ -103,6 +103,43 @@ pub struct Copied {
     /// What was left out, and what was added.
     #[serde(skip)]
     pub notes: Vec<String>,
+    /// Attributes that the filesystem cannot store.
+    #[serde(skip)]
+    lost: Repeated,
+    /// Further names of files that it has not, and that became files of their own.
+    #[serde(skip)]
+    split: Repeated,
+}
+
+/// What happened to many files for the same reason, and is told once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Repeated {
+    /// Of the first file.
+    first: Option<String>,
+    count: u64,
+}
+
+impl Repeated {
+    fn add(&mut self, what: impl FnOnce() -> String) {
+        self.first.get_or_insert_with(what);
+        self.count += 1;
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.first = self.first.take().or(other.first);
+        self.count += other.count;
+    }
+
+    /// In one line: what was done about it, and how often.
+    fn told(&self, done: &str) -> Option<String> {
+        let first = self.first.as_ref()?;
+        let more = match self.count {
+            0 | 1 => String::new(),
+            2 => ", here and at 1 more".to_owned(),
+            count => format!(", here and at {} more", count - 1),
+        };
+        Some(format!("{first}: {done}{more}"))
+    }
 }
 
 impl Copied {
@@ -113,5 +150,13 @@ impl Copied {
         self.hard_links += other.hard_links;
         self.bytes += other.bytes;
         self.notes.extend(other.notes);
+        self.lost.merge(other.lost);
+        self.split.merge(other.split);
+    }
+
+    /// What is to be told of it: the notes, and one for all attributes that were lost.
+    pub fn remarks(&self) -> impl Iterator<Item = String> {
+        let repeated = [self.lost.told("left out"), self.split.told("copied")];
+        self.notes.iter().cloned().chain(repeated.into_iter().flatten())
     }
 }

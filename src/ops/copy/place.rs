@@ -2,10 +2,10 @@
 
 use super::{Copied, CopyOptions, Existing, Sparse};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ops::Progress;
 use crate::ops::editor::{Editor, Wanted};
-use crate::ops::populate::{Meta, clean, split};
-use crate::tree::{FileKind, FileTree, Follow, GuestPath, MAX_NAME, MAX_PATH, NewNode, SetAttr, Xattr, resolve};
+use crate::ops::populate::{GuestData, Meta, clean, split};
+use crate::ops::{Progress, Silent};
+use crate::tree::{FileKind, FileTree, Follow, GuestPath, MAX_NAME, MAX_PATH, NewNode, SetAttr, Stat, Xattr, resolve};
 use std::collections::HashSet;
 
 /// Bytes of a file that are held at once.
@@ -50,8 +50,8 @@ pub(super) struct Placer<'a> {
     /// All that a layer has made, which its own whiteouts leave alone.
     pub(super) made: HashSet<GuestPath>,
     buffer: Vec<u8>,
-    /// Attributes that the filesystem cannot store: what it said of the first, and how many files have them.
-    lost: Option<(String, u64)>,
+    /// What has attributes that the filesystem cannot store.
+    lossy: HashSet<GuestPath>,
     done: Copied,
 }
 
@@ -68,7 +68,7 @@ impl<'a> Placer<'a> {
             links: HashSet::new(),
             made: HashSet::new(),
             buffer: vec![0; BUFFER],
-            lost: None,
+            lossy: HashSet::new(),
             done: Copied::default(),
         })
     }
@@ -122,65 +122,87 @@ impl<'a> Placer<'a> {
     /// Gives directories their attributes, the innermost first.
     pub(super) fn finish_dirs(mut self, editor: &mut Editor<'_>) -> Result<Copied> {
         while let Some(Late { place, meta, made }) = self.later.pop() {
-            let attr = self.asked_for(&meta, FileKind::Dir);
-            let xattrs = self.xattrs(&meta);
-            let set =
-                if made { editor.finish_dir(&place, attr, xattrs) } else { self.change_dir(editor, &place, &meta) };
-            if let Some(times) = self.or_note(&place, attr, set)?
-                && editor.finish_dir(&place, attr, &[]).is_err()
-            {
-                editor.finish_dir(&place, times, &[])?;
+            if made {
+                let attr = self.asked_for(&meta, FileKind::Dir);
+                self.as_far_as_can_be(&place, attr, self.xattrs(&meta), |attr, xattrs| {
+                    editor.finish_dir(&place, attr, xattrs)
+                })?;
+            } else {
+                self.change_dir(editor, &place, &meta)?;
             }
-        }
-        if let Some((what, count)) = self.lost.take() {
-            let more = if count > 1 { format!(", and {} more like it", count - 1) } else { String::new() };
-            self.done.notes.push(format!("{what}{more}"));
         }
         Ok(self.done)
     }
 
     /// Of a directory that was there, only what was asked for changes.
-    fn change_dir(&self, editor: &mut Editor<'_>, place: &GuestPath, meta: &Meta) -> Result<()> {
-        for (name, value) in self.xattrs(meta) {
-            editor.set_xattr(place, name, Some(value))?;
-        }
+    fn change_dir(&mut self, editor: &mut Editor<'_>, place: &GuestPath, meta: &Meta) -> Result<()> {
         let (keep, before) = (self.how.keep, editor.tree().stat(place)?.mode);
         let base = if keep.mode { u32::from(meta.mode) } else { before };
         let mode = self.how.mode.as_ref().map(|change| change.apply(base, true));
-        let wanted = Wanted {
+        let time = keep.timestamps.then_some(meta.mtime);
+        let attr = SetAttr {
             mode: mode.or(keep.mode.then_some(base)),
             uid: self.owner.0.or(keep.ownership.then_some(meta.uid)),
             gid: self.owner.1.or(keep.ownership.then_some(meta.gid)),
+            atime: time,
+            mtime: time,
         };
-        editor.set(place, wanted)?;
-        let time = keep.timestamps.then_some(meta.mtime);
-        editor.set_times(place, time, time)
+        self.as_far_as_can_be(place, attr, self.xattrs(meta), |attr, xattrs| {
+            for (name, value) in xattrs {
+                editor.set_xattr(place, name, Some(value))?;
+            }
+            editor.set(place, Wanted { mode: attr.mode, uid: attr.uid, gid: attr.gid })?;
+            editor.set_times(place, attr.atime, attr.mtime)
+        })
     }
 
-    /// What a filesystem cannot store is noted where it came along with a file, and an error where it was asked for by
-    /// itself. Then the attributes that are left, which are times, are answered.
-    fn or_note(&mut self, place: &GuestPath, attr: SetAttr, result: Result<()>) -> Result<Option<SetAttr>> {
-        match result {
-            Err(error)
-                if error.kind() == ErrorKind::Unsupported && self.how.owner.is_none() && self.how.mode.is_none() =>
-            {
-                let lost = self.lost.get_or_insert_with(|| (format!("{place}: {error}"), 0));
-                lost.1 += 1;
-                Ok(Some(SetAttr { atime: attr.atime, mtime: attr.mtime, ..SetAttr::default() }))
+    /// Sets attributes. What the filesystem cannot store of those that came along with a file is noted and left out;
+    /// it is an error where it was asked for by itself.
+    fn as_far_as_can_be(
+        &mut self,
+        place: &GuestPath,
+        attr: SetAttr,
+        xattrs: &[Xattr],
+        mut set: impl FnMut(SetAttr, &[Xattr]) -> Result<()>,
+    ) -> Result<()> {
+        let explicit = self.explicit(attr);
+        let fewer = [(attr, xattrs), (attr, &[]), (explicit, &[])];
+        for (attr, xattrs) in fewer {
+            match set(attr, xattrs) {
+                Err(error) if error.kind() == ErrorKind::Unsupported => self.lose(place, &error),
+                result => return result,
             }
-            result => result.map(|()| None),
+        }
+        // The root directory may have no times.
+        set(SetAttr { atime: None, mtime: None, ..explicit }, &[])
+    }
+
+    /// Of these attributes, those that were asked for by themselves, and times.
+    fn explicit(&self, attr: SetAttr) -> SetAttr {
+        SetAttr {
+            mode: attr.mode.filter(|_| self.how.mode.is_some()),
+            uid: attr.uid.filter(|_| self.owner.0.is_some()),
+            gid: attr.gid.filter(|_| self.owner.1.is_some()),
+            ..attr
+        }
+    }
+
+    /// Notes that not all attributes of a file can be stored.
+    fn lose(&mut self, place: &GuestPath, error: &Error) {
+        if self.lossy.insert(place.clone()) {
+            self.done.lost.add(|| format!("{place}: {}", error.message()));
         }
     }
 
     fn begin(&mut self, editor: &mut Editor<'_>, place: &GuestPath, node: NewNode, attr: SetAttr) -> Result<()> {
         let made = editor.begin(place, node.clone(), attr);
-        // A link or a device that cannot be made is none without its owner either.
-        if !matches!(node, NewNode::File | NewNode::Dir) {
-            return made;
-        }
-        match self.or_note(place, attr, made)? {
-            Some(times) => editor.begin(place, node, times),
-            None => Ok(()),
+        match made {
+            // A link or a device that cannot be made is none without its owner either.
+            Err(error) if error.kind() == ErrorKind::Unsupported && matches!(node, NewNode::File | NewNode::Dir) => {
+                self.lose(place, &error);
+                editor.begin(place, node, self.explicit(attr))
+            }
+            made => made,
         }
     }
 
@@ -224,15 +246,10 @@ impl<'a> Placer<'a> {
     }
 
     fn finish(&mut self, editor: &mut Editor<'_>, place: &GuestPath, meta: &Meta, kind: FileKind) -> Result<()> {
-        let attr = self.asked_for(meta, kind);
-        let xattrs = self.xattrs(meta);
-        let finished = editor.finish(place, attr, xattrs, self.how.keep.xattrs);
-        let Some(times) = self.or_note(place, attr, finished)? else { return Ok(()) };
-        // It may be only the extended attributes.
-        if !xattrs.is_empty() && editor.finish(place, attr, &[], false).is_ok() {
-            return Ok(());
-        }
-        editor.finish(place, times, &[], false)
+        let (attr, exactly) = (self.asked_for(meta, kind), self.how.keep.xattrs);
+        self.as_far_as_can_be(place, attr, self.xattrs(meta), |attr, xattrs| {
+            editor.finish(place, attr, xattrs, exactly)
+        })
     }
 
     /// The directory at a path below the top. Links that were there before are followed inside the guest; those that
@@ -343,7 +360,25 @@ impl<'a> Placer<'a> {
         if first.kind == FileKind::Symlink {
             self.links.insert(place.clone());
         }
-        editor.link(&target, place)
+        match editor.link(&target, place) {
+            Err(error) if error.kind() == ErrorKind::Unsupported && first.kind == FileKind::File => {
+                self.done.split.add(|| format!("{place}: {}", error.message()));
+                self.done.hard_links -= 1;
+                self.copy(editor, &target, &first, place)
+            }
+            linked => linked,
+        }
+    }
+
+    /// Makes a file of its own of what would be another name of `target`.
+    fn copy(&mut self, editor: &mut Editor<'_>, target: &GuestPath, first: &Stat, place: &GuestPath) -> Result<()> {
+        let time = self.how.keep.timestamps.then_some(first.mtime);
+        let (mode, uid, gid) = (Some(first.mode), Some(first.uid), Some(first.gid));
+        editor.begin(place, NewNode::File, SetAttr { mode, uid, gid, atime: time, mtime: time })?;
+        let mut data = GuestData::new(editor.tree(), target)?;
+        let mut next = |tree: &dyn FileTree, buf: &mut [u8]| data.next(tree, buf);
+        self.write(editor, place, first.size, &mut next, &mut Silent)?;
+        editor.finish(place, SetAttr { atime: time, mtime: time, ..SetAttr::default() }, &[], false)
     }
 
     /// Removes what is at `place`, where something else than a directory is to be.

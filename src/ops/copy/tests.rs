@@ -6,7 +6,7 @@ use crate::ops::editor::Editor;
 use crate::ops::populate::{Item, Meta, Node, Source};
 use crate::ops::{Change, Silent, What};
 use crate::tree::memtree::MemTree;
-use crate::tree::{FatTree, FileTree, GuestPath, Time};
+use crate::tree::{FatTree, FileTree, GuestPath, Time, read_all};
 use nomount_block::{Memory, Overlay, Spill};
 use nomount_fat::{Filesystem, OpenOptions, Options, mkfs};
 
@@ -132,12 +132,21 @@ fn what_fat_cannot_store_is_noted_unless_it_was_asked_for() {
     let mut tree = FatTree::new(Filesystem::open_for_write(Overlay::new(volume, Spill::Never), now).unwrap());
     let list = [("d", Of::Dir), ("d/f", Of::File("text"))];
     let (plain, _) = copy(&mut tree, &list, "/", &CopyOptions::default()).unwrap();
-    assert!(plain.notes.is_empty(), "{plain:?}");
+    assert_eq!(plain.remarks().count(), 0, "{plain:?}");
     let all = CopyOptions { keep: Keep::ALL, ..CopyOptions::default() };
     let (kept, _) = copy(&mut tree, &list, "/", &all).unwrap();
-    assert!(kept.notes.len() == 1 && kept.notes[0].contains("FAT"), "{kept:?}");
+    let remarks: Vec<String> = kept.remarks().collect();
+    assert_eq!(remarks, ["/d/f: FAT has no owners: 7:8 cannot be stored: left out, here and at 1 more"]);
     assert_eq!(tree.stat(&path("/d/f")).unwrap().mtime, meta().mtime);
     let asked = CopyOptions { owner: Some(Owner::parse("7:8").unwrap()), ..CopyOptions::default() };
     assert_eq!(copy(&mut tree, &list, "/", &asked).unwrap_err(), ErrorKind::Unsupported);
+    let roots = CopyOptions { owner: Some(Owner::parse("0:0").unwrap()), keep: Keep::ALL, ..CopyOptions::default() };
+    assert_eq!(copy(&mut tree, &list, "/", &roots).unwrap().0.remarks().count(), 1);
+    let names = [("top", Of::File("twice")), ("again", Of::Hard("top"))];
+    let (links, _) = copy(&mut tree, &names, "/", &CopyOptions { keep: Keep::ALL, ..CopyOptions::default() }).unwrap();
+    assert!(links.remarks().any(|text| text == "/again: FAT has no hard links: copied"), "{links:?}");
+    let again = read_all(&tree, &path("/again"), 100).unwrap();
+    assert_eq!((again.as_slice(), links.hard_links), (&b"twice"[..], 0));
+    copy(&mut tree, &[("", Of::Dir)], "/", &all).unwrap();
     assert_eq!(copy(&mut tree, &[("l", Of::Link("f"))], "/", &all).unwrap_err(), ErrorKind::Unsupported);
 }

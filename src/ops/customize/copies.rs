@@ -68,5 +68,5 @@ pub(super) fn upload(
 }
 
 fn tell(copied: Copied, remarks: &mut Remarks) {
-    copied.notes.into_iter().for_each(|text| remarks.warn(text));
+    copied.remarks().for_each(|text| remarks.warn(text));
 }

@@ -48,8 +48,10 @@ fn move_one(editor: &mut Editor<'_>, from: &GuestPath, to: &GuestPath, no_clobbe
         if *from == to.path {
             return Err(Error::new(ErrorKind::Exists, "it has that name already").at_path(from.to_bytes()));
         }
-        // Two names of one file stay as they are with rename(2); with mv(1) the old one goes.
-        if over.kind != FileKind::Dir && over.ino != 0 && editor.tree().stat(from)?.id() == over.id() {
+        // Two names of one file stay as they are with rename(2); with mv(1) the old one goes. Where one name is found in
+        // any case, it is the only one, and another case is a new name for it.
+        let same = || editor.tree().stat(from).map(|stat| stat.id() == over.id());
+        if over.kind != FileKind::Dir && over.ino != 0 && over.links > 1 && same()? {
             return editor.remove(from);
         }
     }
