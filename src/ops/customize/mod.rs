@@ -13,7 +13,9 @@ mod timezone;
 
 pub use firstboot::MAX_SCRIPTS;
 pub use glob::{MAX_MATCHES, Pattern};
+pub(crate) use hostname::check as check_hostname;
 pub use operation::{NewPassword, Operation};
+pub(crate) use timezone::check as check_timezone;
 
 use super::Editor;
 use super::edit::{self, LinkOptions, NewSize, RenameOptions, TouchOptions};
