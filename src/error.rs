@@ -104,7 +104,7 @@ impl Error {
 
     /// Says which of several things was being done.
     #[must_use]
-    pub(crate) fn during(mut self, what: &str) -> Self {
+    pub fn during(mut self, what: &str) -> Self {
         self.message = format!("{what}: {}", self.message);
         self
     }

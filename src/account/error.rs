@@ -15,7 +15,7 @@ pub enum Error {
         file: &'static str,
     },
     /// A user name that no account file can hold.
-    #[error("user name {:?} cannot be in the {file}: it is empty or has a colon or a line break", .user.escape_ascii().to_string())]
+    #[error("user name {:?} cannot be in the {file}: it is empty or has a colon or a line break", String::from_utf8_lossy(.user))]
     UserName {
         /// The name.
         user: Vec<u8>,
@@ -23,7 +23,7 @@ pub enum Error {
         file: &'static str,
     },
     /// A name that no new account may have.
-    #[error("account name {:?} is not possible: {why}", .name.escape_ascii().to_string())]
+    #[error("account name {:?} is not possible: {why}", String::from_utf8_lossy(.name))]
     AccountName {
         /// The name.
         name: Vec<u8>,
@@ -31,7 +31,7 @@ pub enum Error {
         why: &'static str,
     },
     /// A value that would break the line it is put into.
-    #[error("{:?} cannot be in an account file: it has a colon or a control character, or is too long", .value.escape_ascii().to_string())]
+    #[error("{:?} cannot be in an account file: it has a colon or a control character, or is too long", String::from_utf8_lossy(.value))]
     Field {
         /// The value.
         value: Vec<u8>,

@@ -102,6 +102,8 @@ mod tests {
         assert_eq!(set_field(b"u:x:1:1::/h\n", b"u", Field::Comment, b"c").unwrap(), b"u:x:1:1:c:/h:\n");
         assert!(matches!(set_field(TEXT, b"huge", Field::Home, b"/"), Err(Error::UserNotFound { .. })));
         assert!(matches!(set_field(TEXT, b"root", Field::Home, b"/a:b"), Err(Error::Field { .. })));
+        let error = set_field(TEXT, b"root", Field::Comment, "é:\x1b".as_bytes()).unwrap_err();
+        assert!(error.to_string().starts_with(r#""é:\u{1b}" cannot be"#), "{error}");
     }
 
     const TEXT: &[u8] = b"# comment:x:1:1::/:\n\nbroken\nroot:x:zero:0:root:/wrong:/bin/sh\n\

@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<u8> {
         .map_err(|_| named(Error::new(ErrorKind::Usage, "the recipe cannot be read: it is not UTF-8")))?;
     let recipe = Recipe::parse(&text).map_err(named)?;
     let folder = if is_stdin { Path::new("") } else { args.recipe.parent().unwrap_or(Path::new("")) };
-    let inputs = inputs(&recipe, folder)?;
+    let inputs = inputs(&recipe, folder).map_err(named)?;
     edit::run_telling(&args.edit, &target, |editor| Ok(apply(editor, &recipe, &inputs)?.into()))
 }
 
@@ -83,7 +83,10 @@ fn inputs(recipe: &Recipe, folder: &Path) -> Result<Inputs> {
             Some(file) => format!("file:{}", folder.join(file).display()),
             None => selector.to_owned(),
         };
-        let secret = password::choose(&selector)?.secret;
+        if password::is_text(&selector) {
+            super::ui::warning(&format!("users.{user}: whoever reads the recipe reads the password; use file: or fd:"));
+        }
+        let secret = password::read(&selector).map_err(|error| error.during(&format!("users.{user}")))?.secret;
         inputs.passwords.insert(user.to_owned(), Password { secret, salt: password::random_bytes()? });
     }
     Ok(inputs)

@@ -41,8 +41,21 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Reads a password as a selector says.
+/// Reads a password as a selector of the command line says.
 pub fn choose(selector: &str) -> Result<Chosen> {
+    if is_text(selector) {
+        super::ui::warning("a password on the command line is seen by everyone on this machine; use file: or fd:");
+    }
+    read(selector)
+}
+
+/// Whether a selector is the password itself.
+pub fn is_text(selector: &str) -> bool {
+    selector.starts_with("password:")
+}
+
+/// Reads a password as a selector says.
+pub fn read(selector: &str) -> Result<Chosen> {
     let given = |secret| Chosen { secret, random: false };
     let secret = match selector.split_once(':') {
         Some(("file", path)) => first_line(open(path)?, &format!("file:{path}"))?,
@@ -54,10 +67,7 @@ pub fn choose(selector: &str) -> Result<Chosen> {
             let value = std::env::var_os(name).ok_or_else(|| usage(format!("env:{name}: no such variable")))?;
             Secret::new(std::os::unix::ffi::OsStringExt::into_vec(value))
         }
-        Some(("password", text)) => {
-            super::ui::warning("a password on the command line is seen by everyone on this machine; use file: or fd:");
-            Secret::new(text.as_bytes().to_vec())
-        }
+        Some(("password", text)) => Secret::new(text.as_bytes().to_vec()),
         None if selector == "-" => first_line(io::stdin(), "standard input")?,
         None if selector == "random" => return Ok(Chosen { secret: random()?, random: true }),
         // The text may be the password itself: it is not repeated.

@@ -1,6 +1,7 @@
 //! Small disks from which cloud-init configures a guest: NoCloud and config-drive, each a FAT filesystem with a label.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::ops::customize::check_hostname;
 use crate::tree::Time;
 use nomount_block::Memory;
 use nomount_fat::{Attrs, Filesystem, Options};
@@ -98,6 +99,7 @@ pub fn seed(kind: SeedKind, request: &SeedRequest, now: Time) -> Result<Seed> {
     if request.meta_data.is_some() && (request.instance_id.is_some() || request.hostname.is_some()) {
         return usage("meta-data has instance id and host name in it: give these or that");
     }
+    request.hostname.as_deref().map_or(Ok(()), check_hostname)?;
     let digest = digest(kind, request);
     let instance_id = request.meta_data.is_none().then(|| {
         let hex: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -256,7 +258,7 @@ mod tests {
     fn request() -> SeedRequest {
         SeedRequest {
             user_data: Some(b"#cloud-config\npackages: [vim]\n".to_vec()),
-            hostname: Some("web\"1".into()),
+            hostname: Some("web1".into()),
             ..SeedRequest::default()
         }
     }
@@ -285,7 +287,7 @@ mod tests {
         let made = seed(SeedKind::NoCloud, &all, NOW).unwrap();
         let id = made.facts.instance_id.clone().unwrap();
         assert_eq!(read(&made.image, "/user-data"), "#cloud-config\npackages: [vim]\n");
-        assert_eq!(read(&made.image, "/meta-data"), format!("instance-id: \"{id}\"\nlocal-hostname: \"web\\\"1\"\n"));
+        assert_eq!(read(&made.image, "/meta-data"), format!("instance-id: \"{id}\"\nlocal-hostname: \"web1\"\n"));
         assert_eq!(read(&made.image, "/network-config"), "version: 2\n");
         assert_eq!((read(&made.image, "/vendor-data").as_str(), made.facts.files.len()), ("x", 4));
         assert_eq!((&made.image[0x2b..0x36], made.image.len()), (&b"CIDATA     "[..], 1 << 20));
@@ -297,9 +299,9 @@ mod tests {
             return;
         }
         let made =
-            seed(SeedKind::ConfigDrive, &SeedRequest { instance_id: Some("i-1".into()), ..request() }, NOW).unwrap();
+            seed(SeedKind::ConfigDrive, &SeedRequest { instance_id: Some("i\"1".into()), ..request() }, NOW).unwrap();
         let meta: Value = serde_json::from_str(&read(&made.image, "/openstack/latest/meta_data.json")).unwrap();
-        assert_eq!((&meta["uuid"], &meta["hostname"]), (&json!("i-1"), &json!("web\"1")));
+        assert_eq!((&meta["uuid"], &meta["hostname"]), (&json!("i\"1"), &json!("web1")));
         assert_eq!(read(&made.image, "/openstack/latest/user_data"), "#cloud-config\npackages: [vim]\n");
         assert_eq!(&made.image[0x2b..0x36], b"CONFIG-2   ");
         let wrong = SeedRequest { network_config: Some(b"version: 2\n".to_vec()), ..request() };
@@ -323,6 +325,7 @@ mod tests {
     fn what_makes_no_sense_is_said() {
         let kind = |request: SeedRequest| seed(SeedKind::NoCloud, &request, NOW).unwrap_err().kind();
         assert_eq!(kind(SeedRequest::default()), ErrorKind::Usage);
+        assert_eq!(kind(SeedRequest { hostname: Some("a b: c".into()), ..request() }), ErrorKind::Usage);
         assert_eq!(kind(SeedRequest { meta_data: Some(b"".to_vec()), ..request() }), ErrorKind::Usage);
         let huge = SeedRequest { vendor_data: Some(vec![0; 64 << 20]), ..request() };
         assert_eq!(kind(huge), ErrorKind::Limit);

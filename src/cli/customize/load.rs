@@ -182,7 +182,11 @@ fn new_password(loaded: &mut Loaded, user: &[u8], selector: &[u8]) -> Result<Ope
         "disabled" => NewPassword::Disabled { locked },
         "locked" if !locked => NewPassword::Locked,
         _ => {
-            let chosen = password::choose(inner).map_err(|error| error.hint("or disabled, locked, locked:SELECTOR"))?;
+            let chosen = password::choose(inner).map_err(|error| {
+                // The others are known to the reader of this one.
+                let is_unknown = !["file:", "fd:", "env:", "password:"].iter().any(|kind| inner.starts_with(kind));
+                if is_unknown && inner != "-" { error.hint("or disabled, locked, locked:SELECTOR") } else { error }
+            })?;
             if chosen.random {
                 let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 loaded.passwords.push((shown(user), shown(chosen.secret.expose())));

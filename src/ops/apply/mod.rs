@@ -64,7 +64,10 @@ pub fn apply(editor: &mut Editor<'_>, recipe: &Recipe, inputs: &Inputs) -> Resul
     recipe.files.iter().try_for_each(|(path, spec)| files::ensure_file(editor, &path.0, spec, inputs))?;
     recipe.links.iter().try_for_each(|(path, target)| files::ensure_link(editor, &path.0, target))?;
     recipe.absent.iter().try_for_each(|path| files::ensure_absent(editor, &path.0))?;
-    let names = [recipe.hostname.clone().map(Operation::Hostname), recipe.timezone.clone().map(Operation::Timezone)];
+    let names = [
+        recipe.hostname.as_ref().map(|name| Operation::Hostname(name.0.clone())),
+        recipe.timezone.as_ref().map(|zone| Operation::Timezone(zone.0.clone())),
+    ];
     notes.extend(customize(editor, names.into_iter().flatten().collect(), inputs)?);
     let services = &recipe.services;
     for (action, units) in [

@@ -1,6 +1,6 @@
 //! The text of a recipe.
 
-use super::values::{Line, Mode, Name, OwnerText, Path, Unit};
+use super::values::{Hostname, Line, Mode, Name, OwnerText, PasswordHash, Path, Unit, Zone, unique};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tree::GuestPath;
 use serde::Deserialize;
@@ -51,13 +51,18 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Recipe {
-    pub(super) hostname: Option<String>,
-    pub(super) timezone: Option<String>,
+    pub(super) hostname: Option<Hostname>,
+    pub(super) timezone: Option<Zone>,
     pub(super) absent: Vec<Path>,
+    #[serde(deserialize_with = "unique")]
     pub(super) groups: BTreeMap<Name, GroupSpec>,
+    #[serde(deserialize_with = "unique")]
     pub(super) users: BTreeMap<Name, UserSpec>,
+    #[serde(deserialize_with = "unique")]
     pub(super) directories: BTreeMap<Path, DirSpec>,
+    #[serde(deserialize_with = "unique")]
     pub(super) files: BTreeMap<Path, FileSpec>,
+    #[serde(deserialize_with = "unique")]
     pub(super) links: BTreeMap<Path, String>,
     pub(super) services: Services,
     pub(super) firstboot: Vec<Firstboot>,
@@ -82,7 +87,7 @@ pub(super) struct UserSpec {
     pub(super) comment: Option<String>,
     pub(super) system: bool,
     pub(super) password: Option<String>,
-    pub(super) password_hash: Option<String>,
+    pub(super) password_hash: Option<PasswordHash>,
     pub(super) ssh_keys: Vec<String>,
 }
 
@@ -142,6 +147,23 @@ pub(super) struct Services {
     pub(super) disable: Vec<Unit>,
     pub(super) mask: Vec<Unit>,
     pub(super) unmask: Vec<Unit>,
+}
+
+impl Services {
+    /// Refuses a unit of two lists of which the second undoes the first, or would be refused a second time.
+    fn check(&self) -> Result<()> {
+        for (one, these, other, those) in [
+            ("enable", &self.enable, "disable", &self.disable),
+            ("enable", &self.enable, "mask", &self.mask),
+            ("mask", &self.mask, "unmask", &self.unmask),
+        ] {
+            if let Some(Unit(name)) = these.iter().find(|Unit(name)| those.iter().any(|Unit(that)| that == name)) {
+                let message = format!("services: {name} cannot be both in {one} and in {other}");
+                return Err(Error::new(ErrorKind::Usage, message));
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -213,6 +235,7 @@ impl Recipe {
                 return Err(Error::new(ErrorKind::Usage, message));
             }
         }
+        self.services.check()?;
         match self.users.iter().find(|(_, user)| user.password.is_some() && user.password_hash.is_some()) {
             Some((name, _)) => {
                 let message = format!("users.{}: both password and password-hash are given", name.0);
@@ -265,7 +288,7 @@ mod tests {
     fn json_says_the_same() {
         let recipe =
             Recipe::parse(r#" {"hostname": "a", "files": {"/f": {"content": "x", "mode": "0600"}}} "#).unwrap();
-        assert!(recipe.hostname.as_deref() == Some("a") && recipe.files.len() == 1);
+        assert!(recipe.hostname.unwrap().0 == "a" && recipe.files.len() == 1);
         assert!(Recipe::parse("").unwrap().users.is_empty());
     }
 
@@ -285,13 +308,26 @@ mod tests {
             ("[links]\n\"/f\" = \"x\"\n[files.\"/f\"]\n", "two things of /f"),
             ("absent = [\"/d\"]\n[files.\"/d/f\"]\n", "wants /d/f, and /d to be absent"),
             ("absent = [\"/\"]\n", "line 1"),
-            ("[users.a]\npassword = \"-\"\npassword-hash = \"x\"\n", "both password and password-hash"),
+            ("[users.a]\npassword = \"-\"\npassword-hash = \"*\"\n", "both password and password-hash"),
             ("[files.\"/f\"]\nlines = [\"a\\nb\"]\n", "line break"),
+            ("\nhostname = \"a b\"\n", "line 2: \"a b\" is no hostname"),
+            ("\ntimezone = \"../x\"\n", "line 2: \"../x\" is no time zone"),
+            ("[users.a]\npassword-hash = \"hunter2\"\n", "line 2: password-hash is no hash of crypt(3)"),
+            (
+                "[services]\nenable = [\"a\"]\nmask = [\"a.service\"]\n",
+                "a.service cannot be both in enable and in mask",
+            ),
+            ("[services]\nenable = [\"a\"]\ndisable = [\"a\"]\n", "both in enable and in disable"),
+            ("[services]\nunmask = [\"a\"]\nmask = [\"a\"]\n", "both in mask and in unmask"),
+            ("[links]\n\"/f\" = \"x\"\n\"/d/../f\" = \"y\"\n", "two things of /f"),
+            ("{\"files\": {\"/f\": {}, \"/f/\": {}}}", "two things of /f"),
+            ("{\"groups\": {\"a\": {},\n\"a\": {}}}", "two things of a"),
             ("{\n\"hostname\": 1 }", "line 2"),
             ("{\n\"hostnam\": \"\" }", "unknown field `hostnam`"),
         ] {
             let error = Recipe::parse(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage);
+            assert!(!error.to_string().contains("hunter2"), "{error}");
             assert!(error.to_string().contains(wanted) && !error.to_string().contains('\n'), "{text:?}: {error}");
         }
     }

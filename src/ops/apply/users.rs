@@ -90,8 +90,8 @@ pub(super) fn ensure_password(editor: &mut Editor<'_>, name: &str, spec: &UserSp
     let text = files.shadow.as_ref().ok_or_else(no_shadow)?;
     let present = shadow::password(text, name.as_bytes());
     let hash = match (&spec.password_hash, password) {
-        (Some(hash), _) if present == Some(hash.as_bytes()) => return Ok(()),
-        (Some(hash), _) => Secret::new(hash.as_bytes()),
+        (Some(hash), _) if present == Some(hash.0.as_bytes()) => return Ok(()),
+        (Some(hash), _) => Secret::new(hash.0.as_bytes()),
         (None, Some(password)) => {
             let present = present.map(Secret::new);
             // A hash of a kind that cannot be verified is replaced: it may be anything.

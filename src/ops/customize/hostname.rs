@@ -49,7 +49,8 @@ fn path(text: &str) -> GuestPath {
     GuestPath::parse(text).expect("a literal path is valid")
 }
 
-fn check(name: &str) -> Result<()> {
+/// Refuses what is no hostname.
+pub(crate) fn check(name: &str) -> Result<()> {
     let is_label = |label: &str| {
         let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         plain && !label.is_empty() && label.len() <= MAX_LABEL && !label.starts_with('-') && !label.ends_with('-')

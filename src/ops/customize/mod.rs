@@ -11,7 +11,9 @@ mod passwords;
 mod timezone;
 
 pub use firstboot::MAX_SCRIPTS;
+pub(crate) use hostname::check as check_hostname;
 pub use operation::{NewPassword, Operation};
+pub(crate) use timezone::check as check_timezone;
 
 use super::Editor;
 use super::edit::{self, LinkOptions, NewSize, RenameOptions, TouchOptions};

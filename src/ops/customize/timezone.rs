@@ -8,17 +8,23 @@ use crate::tree::{FileKind, GuestPath, find};
 
 const ZONES: &str = "/usr/share/zoneinfo";
 
-/// Makes `name`, such as `Europe/Berlin`, the guest's time zone: the link /etc/localtime, and /etc/timezone and
-/// /etc/sysconfig/clock where the guest has them. The guest must have the zone.
-pub(super) fn set(editor: &mut Editor<'_>, name: &str) -> Result<()> {
+/// Refuses what cannot be the name of a time zone.
+pub(crate) fn check(name: &str) -> Result<()> {
     let is_name = |part: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-_".contains(&byte);
         !part.is_empty() && part.bytes().all(plain)
     };
-    if !name.split('/').all(is_name) {
-        return Err(Error::new(ErrorKind::Usage, format!("{name:?} is no time zone"))
-            .hint("a name below /usr/share/zoneinfo is needed, as Europe/Berlin or UTC"));
+    if name.split('/').all(is_name) {
+        return Ok(());
     }
+    Err(Error::new(ErrorKind::Usage, format!("{name:?} is no time zone"))
+        .hint("a name below /usr/share/zoneinfo is needed, as Europe/Berlin or UTC"))
+}
+
+/// Makes `name`, such as `Europe/Berlin`, the guest's time zone: the link /etc/localtime, and /etc/timezone and
+/// /etc/sysconfig/clock where the guest has them. The guest must have the zone.
+pub(super) fn set(editor: &mut Editor<'_>, name: &str) -> Result<()> {
+    check(name)?;
     let zone = GuestPath::parse(format!("{ZONES}/{name}"))?;
     let found = find(editor.tree(), &zone)?.and_then(|found| found.stat);
     if !found.is_some_and(|stat| stat.kind == FileKind::File) {
