@@ -1,5 +1,6 @@
 //! `nomount mv`.
 
+use super::copy_args::listener;
 use super::edit::{self, EditArgs};
 use super::target::Target;
 use nomount::ops::edit::{RenameOptions, rename};
@@ -9,7 +10,8 @@ use std::ffi::OsString;
 /// Rename files of a guest, or move them into a directory
 ///
 /// The last path is the new name, or the directory to move into. What has the new name already is replaced, a directory
-/// only if it is empty.
+/// only if it is empty. Into another filesystem of the guest, such as a /boot of its own, files are copied with all that
+/// they have, and removed.
 ///
 /// Example: nomount mv disk.qcow2:/etc/motd /etc/motd.old
 #[derive(Debug, clap::Args)]
@@ -37,5 +39,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let destination = paths.pop().filter(|_| !paths.is_empty());
     let destination = destination.ok_or_else(|| Error::new(ErrorKind::Usage, "no path to move to is given"))?;
     let options = RenameOptions { no_target_dir: args.no_target_directory, no_clobber: args.no_clobber };
-    edit::run(&args.edit, &target, |editor| rename(editor, &paths, &destination, options))
+    edit::run_telling(&args.edit, &target, |editor| {
+        rename(editor, &paths, &destination, options, &mut listener()).map(Into::into)
+    })
 }

@@ -15,10 +15,10 @@ pub use firstboot::MAX_SCRIPTS;
 pub use glob::{MAX_MATCHES, Pattern};
 pub use operation::{NewPassword, Operation};
 
-use super::Editor;
 use super::edit::{self, LinkOptions, NewSize, RenameOptions, TouchOptions};
 use super::inject::add_keys;
 use super::selinux::{Relabel, has_policy, relabel};
+use super::{Editor, Silent};
 use crate::account::crypt::Method;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tree::{FileKind, Follow, GuestPath, MAX_TEXT, Time, Walk, existing, read_all};
@@ -130,7 +130,9 @@ fn apply_one(editor: &mut Editor<'_>, operation: Operation, settings: &Settings,
         }
         Operation::Mkdir(path) => edit::make_dir(editor, &path, None, true),
         Operation::Move { source, destination } => {
-            edit::rename(editor, &[source], &destination, RenameOptions::default())
+            let notes = edit::rename(editor, &[source], &destination, RenameOptions::default(), &mut Silent)?;
+            notes.into_iter().for_each(|text| remarks.warn(text));
+            Ok(())
         }
         Operation::Password { user, password } => {
             passwords::set(editor, &user, &password, settings.password_method, remarks)
