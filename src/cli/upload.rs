@@ -135,7 +135,7 @@ fn download(tree: &dyn FileTree, path: &GuestPath, to: Option<&Path>) -> Result<
         None => HostOutput::Standard(std::io::stdout()),
         Some(to) => HostOutput::open(Some(to.as_os_str()), "a file")?,
     };
-    let failed = |error| Error::new(ErrorKind::Io, "cannot write the file").caused_by(error);
+    let failed = |error| Error::of_host("cannot write the file", error);
     let mut progress = listener();
     progress.total(Some(stat.size));
     progress.at(&place.to_bytes());
