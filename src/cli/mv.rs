@@ -1,9 +1,10 @@
 //! `nomount mv`.
 
-use super::copy_args::listener;
+use super::copy_args::{contents_only, listener};
 use super::edit::{self, EditArgs};
 use super::target::Target;
 use nomount::ops::edit::{RenameOptions, rename};
+use nomount::tree::GuestPath;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsString;
 
@@ -35,10 +36,17 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
-    let mut paths = target.guest_paths(&args.paths)?;
-    let destination = paths.pop().filter(|_| !paths.is_empty());
-    let destination = destination.ok_or_else(|| Error::new(ErrorKind::Usage, "no path to move to is given"))?;
-    let options = RenameOptions { no_target_dir: args.no_target_directory, no_clobber: args.no_clobber };
+    let texts = target.path_texts(&args.paths)?;
+    let Some((destination, sources)) = texts.split_last().filter(|(_, sources)| !sources.is_empty()) else {
+        return Err(Error::new(ErrorKind::Usage, "no path to move to is given"));
+    };
+    let options = RenameOptions {
+        no_target_dir: args.no_target_directory,
+        dir_only: destination.ends_with(b"/") || contents_only(destination),
+        no_clobber: args.no_clobber,
+    };
+    let destination = GuestPath::parse(destination)?;
+    let paths = sources.iter().map(GuestPath::parse).collect::<Result<Vec<GuestPath>>>()?;
     edit::run_telling(&args.edit, &target, |editor| {
         rename(editor, &paths, &destination, options, &mut listener()).map(Into::into)
     })

@@ -164,7 +164,7 @@ impl<'a> Placer<'a> {
             Err(error)
                 if error.kind() == ErrorKind::Unsupported && self.how.owner.is_none() && self.how.mode.is_none() =>
             {
-                let lost = self.lost.get_or_insert_with(|| (format!("{place}: {error}"), 0));
+                let lost = self.lost.get_or_insert_with(|| (format!("{place}: {}", error.message()), 0));
                 lost.1 += 1;
                 Ok(Some(SetAttr { atime: attr.atime, mtime: attr.mtime, ..SetAttr::default() }))
             }

@@ -12,6 +12,8 @@ use crate::tree::{FileKind, Follow, GuestPath, existing, resolve};
 pub struct RenameOptions {
     /// The destination is the new name, also where a directory has it.
     pub no_target_dir: bool,
+    /// The destination is written as that of a directory, with a slash at its end: no file gets that name.
+    pub dir_only: bool,
     /// What has the new name already is kept, and the source stays where it is.
     pub no_clobber: bool,
 }
@@ -36,6 +38,13 @@ pub fn rename(
     let mut notes = Vec::new();
     for source in sources {
         let (from, _) = existing(editor.tree(), source, Follow::NotLast)?;
+        if dir.is_none() && options.dir_only && editor.tree().stat(&from)?.kind != FileKind::Dir {
+            let error = match resolve(editor.tree(), destination, Follow::Last)?.stat {
+                Some(_) => Error::new(ErrorKind::NotADirectory, "not a directory"),
+                None => Error::new(ErrorKind::NotFound, "no such directory"),
+            };
+            return Err(error.at_path(destination.to_bytes()));
+        }
         let to = match (&dir, from.name()) {
             (Some(dir), Some(name)) => dir.join(name),
             (Some(dir), None) => dir.clone(),
@@ -65,30 +74,32 @@ fn move_one(
         if over.kind != FileKind::Dir && over.ino != 0 && editor.tree().stat(from)?.id() == over.id() {
             return editor.remove(from).map(|()| Vec::new());
         }
+        // Said of what is in the way, and before a filesystem says it of the source.
+        let refused = |kind, message: &str| Err(Error::new(kind, message).at_path(to.path.to_bytes()));
+        match (editor.tree().stat(from)?.kind == FileKind::Dir, over.kind == FileKind::Dir) {
+            (true, false) => return refused(ErrorKind::NotADirectory, "a directory cannot take the place of a file"),
+            (false, true) => return refused(ErrorKind::IsADirectory, "a file cannot take the place of a directory"),
+            _ => {}
+        }
     }
     match editor.rename(from, &to.path) {
         Err(error) if error.kind() == ErrorKind::OtherFilesystem => {
-            move_across(editor, from, &to.path, to.stat.map(|over| over.kind), progress)
+            move_across(editor, from, &to.path, to.stat.is_some(), progress)
         }
         renamed => renamed.map(|()| Vec::new()),
     }
 }
 
-/// Copies `from` to `to`, which is in another filesystem and where there is something of the kind `over`, and removes it.
+/// Copies `from` to `to`, which is in another filesystem and where, with `over`, something of its kind is, and removes it.
 fn move_across(
     editor: &mut Editor<'_>,
     from: &GuestPath,
     to: &GuestPath,
-    over: Option<FileKind>,
+    over: bool,
     progress: &mut dyn Progress,
 ) -> Result<Vec<String>> {
-    let is_dir = editor.tree().stat(from)?.kind == FileKind::Dir;
-    let refused = |kind, message: &str| Err(Error::new(kind, message).at_path(to.to_bytes()));
-    match over.map(|over| (is_dir, over == FileKind::Dir)) {
-        Some((true, false)) => return refused(ErrorKind::NotADirectory, "a directory cannot replace it"),
-        Some((false, true)) => return refused(ErrorKind::IsADirectory, "is a directory"),
-        Some(_) => editor.remove(to)?,
-        None => {}
+    if over {
+        editor.remove(to)?;
     }
     let copied = copy_within(editor, from, to, &CopyOptions { keep: Keep::ALL, ..CopyOptions::default() }, progress)?;
     editor.remove_tree(from)?;
@@ -109,7 +120,7 @@ mod tests {
         moved.map(drop).map_err(|error| error.kind())
     }
 
-    const PLAIN: RenameOptions = RenameOptions { no_target_dir: false, no_clobber: false };
+    const PLAIN: RenameOptions = RenameOptions { no_target_dir: false, dir_only: false, no_clobber: false };
 
     #[test]
     fn into_a_directory_or_to_a_name() {
@@ -143,6 +154,12 @@ mod tests {
         ] {
             assert_eq!(mv(&mut tree, sources, to, PLAIN), Err(kind), "{sources:?} {to}");
         }
+        let slash = RenameOptions { dir_only: true, ..PLAIN };
+        assert_eq!(mv(&mut tree, &["/a"], "/new", slash), Err(ErrorKind::NotFound));
+        assert_eq!(mv(&mut tree, &["/a"], "/b", slash), Err(ErrorKind::NotADirectory));
+        mv(&mut tree, &["/e"], "/new", slash).unwrap();
+        mv(&mut tree, &["/a"], "/new", slash).unwrap();
+        assert!(tree.has("/new/sub/g") && tree.has("/new/a"));
         mv(&mut tree, &["/b"], "/b2", PLAIN).unwrap();
         assert!(!tree.has("/b") && tree.has("/b2"));
     }

@@ -167,7 +167,7 @@ impl Context<'_> {
             }
             Command::RemoveDir(path) => edit::remove_dir(editor, path, false),
             Command::Rename { from, to, exactly } => {
-                let options = RenameOptions { no_target_dir: *exactly, no_clobber: false };
+                let options = RenameOptions { no_target_dir: *exactly, ..RenameOptions::default() };
                 edit::rename(editor, std::slice::from_ref(from), to, options, &mut Silent).map(drop)
             }
             Command::Copy { from, to, archive } => copy::copy(editor, from, to, *archive),
