@@ -103,6 +103,9 @@ pub fn run_upload(args: &UploadArgs) -> Result<u8> {
 pub fn run_download(args: &DownloadArgs) -> Result<u8> {
     let target = Target::parse(args.image.clone());
     let (file, before) = args.rest.split_last().expect("one is required");
+    if target.path.is_none() && before.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "a path of the guest and a file of the host, or `-`, are needed"));
+    }
     let [path] = &target.guest_paths(before)?[..] else {
         return Err(Error::new(ErrorKind::Usage, "the path is given twice"));
     };
