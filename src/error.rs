@@ -82,6 +82,13 @@ impl Error {
         Self { kind, place: Box::default(), message: message.into(), hint: None, source: None }
     }
 
+    /// A failure of the host, such as of a file that is written there: [`ErrorKind::NoSpace`] where it is full.
+    pub fn of_host(message: impl Into<String>, source: std::io::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let full = matches!(source.kind(), StorageFull | QuotaExceeded);
+        Self::new(if full { ErrorKind::NoSpace } else { ErrorKind::Io }, message).caused_by(source)
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -90,6 +90,7 @@ impl IntoArgs {
     pub fn options(&self) -> CopyOptions {
         CopyOptions {
             keep: self.keep.keep(),
+            modes_of_source: false,
             owner: self.chown.clone(),
             mode: self.chmod.clone(),
             sparse: self.sparse,

@@ -40,6 +40,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
     let (dir, paths) = args.paths.split_last().expect("one is required");
+    if target.path.is_none() && paths.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "paths of the guest and a directory of the host are needed"));
+    }
     let texts = target.path_texts(paths)?;
     let dir = Path::new(dir);
     if !dir.is_dir() {

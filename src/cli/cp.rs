@@ -27,8 +27,9 @@ use std::path::{Path, PathBuf};
 /// the new name otherwise; SRC/. stands for what is in SRC; directories are copied with all that is in them, with -r and
 /// without; symbolic links are copied themselves, those that are named followed with -L. Several sources need a directory.
 ///
-/// Copies in an image are root's, with mode 0644, or 0755 for directories and programs; on the host they belong to the
-/// caller and have their modes without set-id bits. --archive and --preserve keep more. What has the name already is
+/// Copies in an image are root's. Those of the host's files have mode 0644, or 0755 for directories and programs; those
+/// from a guest have the mode they have there, less set-id bits and what a umask of 022 takes. On the host they belong to
+/// the caller and have their modes without set-id bits. --archive and --preserve keep more. What has the name already is
 /// replaced, a directory filled. A stream keeps what it says.
 ///
 /// Example: nomount cp app.conf disk.qcow2:/etc/app/
@@ -139,6 +140,7 @@ enum Source {
 
 fn into_guest(args: &Args, sources: Vec<Side>, target: &Target, to: &[u8]) -> Result<u8> {
     let options = args.into.options();
+    let of_guest = CopyOptions { modes_of_source: true, ..options.clone() };
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut opened = Vec::new();
     for side in sources {
@@ -160,7 +162,11 @@ fn into_guest(args: &Args, sources: Vec<Side>, target: &Target, to: &[u8]) -> Re
     edit::run_telling(&args.edit, target, |editor| {
         let mut copied = Copied::default();
         for source in opened {
-            copied.add(copy_one(editor, source, args, target, to, several, &options)?);
+            let how = match source {
+                Source::Within(_) | Source::Other(_) => &of_guest,
+                Source::Local(_) | Source::Stream(_) => &options,
+            };
+            copied.add(copy_one(editor, source, args, target, to, several, how)?);
         }
         Ok::<More, Error>(more(copied))
     })

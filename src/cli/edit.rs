@@ -44,6 +44,9 @@ pub struct EditArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+    /// Print no result: for the names of tools that print none
+    #[arg(long, hide = true)]
+    quiet: bool,
 }
 
 /// Reads the value of --verify.
@@ -199,6 +202,9 @@ pub fn run_telling(args: &EditArgs, target: &Target, work: impl FnOnce(&mut Edit
         edited.warnings.iter().for_each(|text| ui::warning(text));
         edited.notes.iter().for_each(|text| ui::note(text));
         let on_stderr = more.on_stderr;
+        if args.quiet {
+            return Ok(args.exit_code(!edited.changes.is_empty()));
+        }
         let lines = text(args, image, &place, &edited, more, &commit);
         if on_stderr {
             lines.iter().for_each(|line| ui::note(line));

@@ -46,7 +46,13 @@ impl HostOutput {
             Ok(meta) if !meta.is_file() => OpenOptions::new().write(true).open(&path).map(Self::Open).map_err(failed),
             found => {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                let file = Temporary::create(folder, ".nomount-", ".part").map_err(failed)?;
+                let file = Temporary::create(folder, ".nomount-", ".part").map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => {
+                        let message = format!("cannot write {}: no folder {}", path.display(), folder.display());
+                        Error::new(ErrorKind::NotFound, message)
+                    }
+                    _ => failed(error),
+                })?;
                 // Those of the file that it replaces, or what open(2) gives a new one.
                 let mode = found.map_or(0o666 & !umask(), |meta| meta.permissions().mode() & 0o777);
                 file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
@@ -65,7 +71,7 @@ impl HostOutput {
 
     /// Gives the file its name.
     pub fn keep(mut self) -> Result<()> {
-        let failed = |error| Error::new(ErrorKind::Io, "cannot finish the output").caused_by(error);
+        let failed = |error| Error::of_host("cannot finish the output", error);
         self.flush().map_err(failed)?;
         match self {
             Self::Beside(file, path) => file.persist(&path).map(drop).map_err(failed),

@@ -1,15 +1,18 @@
 //! `nomount mv`.
 
+use super::copy_args::{contents_only, listener};
 use super::edit::{self, EditArgs};
 use super::target::Target;
 use nomount::ops::edit::{RenameOptions, rename};
+use nomount::tree::GuestPath;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsString;
 
 /// Rename files of a guest, or move them into a directory
 ///
 /// The last path is the new name, or the directory to move into. What has the new name already is replaced, a directory
-/// only if it is empty.
+/// only if it is empty. Into another filesystem of the guest, such as a /boot of its own, files are copied with all that
+/// they have, and removed.
 ///
 /// Example: nomount mv disk.qcow2:/etc/motd /etc/motd.old
 #[derive(Debug, clap::Args)]
@@ -33,9 +36,18 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
-    let mut paths = target.guest_paths(&args.paths)?;
-    let destination = paths.pop().filter(|_| !paths.is_empty());
-    let destination = destination.ok_or_else(|| Error::new(ErrorKind::Usage, "no path to move to is given"))?;
-    let options = RenameOptions { no_target_dir: args.no_target_directory, no_clobber: args.no_clobber };
-    edit::run(&args.edit, &target, |editor| rename(editor, &paths, &destination, options))
+    let texts = target.path_texts(&args.paths)?;
+    let Some((destination, sources)) = texts.split_last().filter(|(_, sources)| !sources.is_empty()) else {
+        return Err(Error::new(ErrorKind::Usage, "no path to move to is given"));
+    };
+    let options = RenameOptions {
+        no_target_dir: args.no_target_directory,
+        dir_only: destination.ends_with(b"/") || contents_only(destination),
+        no_clobber: args.no_clobber,
+    };
+    let destination = GuestPath::parse(destination)?;
+    let paths = sources.iter().map(GuestPath::parse).collect::<Result<Vec<GuestPath>>>()?;
+    edit::run_telling(&args.edit, &target, |editor| {
+        rename(editor, &paths, &destination, options, &mut listener()).map(Into::into)
+    })
 }

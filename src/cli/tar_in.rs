@@ -80,5 +80,9 @@ pub fn open(name: &OsStr, what: &str) -> Result<Box<dyn Read>> {
         let kind = if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Io };
         Error::new(kind, format!("cannot read {}", path.display())).caused_by(error)
     })?;
+    // Opening one succeeds, reading it fails without its name.
+    if file.metadata().is_ok_and(|meta| meta.is_dir()) {
+        return Err(Error::new(ErrorKind::IsADirectory, format!("cannot read {}: is a directory", path.display())));
+    }
     Ok(Box::new(file))
 }

@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> Result<u8> {
     };
     let output = HostOutput::open(file.map(OsString::as_os_str), "a tar stream")?;
     let buffered = BufWriter::with_capacity(BUFFER, output);
-    let failed = |error| Error::new(ErrorKind::Io, "cannot write the tar stream").caused_by(error);
+    let failed = |error| Error::of_host("cannot write the tar stream", error);
     let out = Compressor::new(buffered, how).map_err(failed)?;
     let mut writer = TarWriter::new(out, Names::of_sound(tree).map_err(named)?);
     for (place, is_dir) in &tops {

@@ -189,7 +189,7 @@ pub fn is_broken_pipe(error: &Error) -> bool {
 
 /// The error for output that cannot be written.
 pub fn output_failed(error: io::Error) -> Error {
-    Error::new(nomount::ErrorKind::Io, "cannot write the output").caused_by(error)
+    Error::of_host("cannot write the output", error)
 }
 
 #[cfg(test)]

@@ -103,6 +103,9 @@ pub fn run_upload(args: &UploadArgs) -> Result<u8> {
 pub fn run_download(args: &DownloadArgs) -> Result<u8> {
     let target = Target::parse(args.image.clone());
     let (file, before) = args.rest.split_last().expect("one is required");
+    if target.path.is_none() && before.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "a path of the guest and a file of the host, or `-`, are needed"));
+    }
     let [path] = &target.guest_paths(before)?[..] else {
         return Err(Error::new(ErrorKind::Usage, "the path is given twice"));
     };
@@ -135,7 +138,7 @@ fn download(tree: &dyn FileTree, path: &GuestPath, to: Option<&Path>) -> Result<
         None => HostOutput::Standard(std::io::stdout()),
         Some(to) => HostOutput::open(Some(to.as_os_str()), "a file")?,
     };
-    let failed = |error| Error::new(ErrorKind::Io, "cannot write the file").caused_by(error);
+    let failed = |error| Error::of_host("cannot write the file", error);
     let mut progress = listener();
     progress.total(Some(stat.size));
     progress.at(&place.to_bytes());

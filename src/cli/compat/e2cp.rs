@@ -78,12 +78,12 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Next, Stop> {
             let (image, path) = super::image_and_path(to);
             let path = OsStr::from_bytes(&path).to_owned();
             if options.is_empty() {
-                return Ok(command_line("write", options, [image, path, "-".into()]));
+                return Ok(command_line("write", vec!["--quiet".into()], [image, path, "-".into()]));
             }
             unsupported("attributes are not given to what comes from standard input", "use `nomount chown` and `chmod`")
         }
         (sources, to) => {
-            options.push("--follow-link".into());
+            options.extend(["--follow-link".into(), "--quiet".into()]);
             let full = |file: &OsStr| {
                 if !is_in_image(file) {
                     return file.to_owned();

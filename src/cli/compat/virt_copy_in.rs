@@ -24,7 +24,9 @@ struct Args {
 pub(super) fn run(arguments: &[OsString]) -> Result<Next, Stop> {
     let (mut args, matches) = parse::<Args>(arguments)?;
     let image = args.disks.image(&matches, &mut Vec::new(), 0)?;
-    let options = [image.arguments(), args.mounts.arguments()?, vec!["--preserve=mode,timestamps".into()]].concat();
+    let options =
+        [image.arguments(), args.mounts.arguments()?, vec!["--preserve=mode,timestamps".into(), "--quiet".into()]]
+            .concat();
     let paths = std::mem::take(&mut args.paths);
     Ok(command_line("copy-in", options, std::iter::once(image.path.into_os_string()).chain(paths)))
 }

@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Next, Stop> {
         let error = Error::new(ErrorKind::Unsupported, "several files are given: one is edited at a time");
         return Err(error.hint("run it once for each").into());
     };
-    let mut options = [image.arguments(), args.mounts.arguments()?].concat();
+    let mut options = [image.arguments(), args.mounts.arguments()?, vec!["--quiet".into()]].concat();
     let with = |name: &str, value: OsString| {
         let mut option = OsString::from(name);
         option.push(value);

@@ -27,6 +27,6 @@ struct Args {
 pub(super) fn run(arguments: &[OsString]) -> Result<Next, Stop> {
     let (args, matches) = parse::<Args>(arguments)?;
     let image = args.disks.image(&matches, &mut Vec::new(), 0)?;
-    let options = [image.arguments(), args.mounts.arguments()?].concat();
+    let options = [image.arguments(), args.mounts.arguments()?, vec!["--quiet".into()]].concat();
     Ok(command_line("tar-in", options, [image.path.into_os_string(), args.tar, args.dir]))
 }

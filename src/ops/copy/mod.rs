@@ -79,6 +79,9 @@ pub struct CopyOptions {
     /// Attributes that come from the source. Without them a copy is root's, has mode 0644, or 0755 where it is a
     /// directory or executable, and is as old as the session.
     pub keep: Keep,
+    /// Without [`Keep::mode`], copies have those permissions of the source that a umask of 022 leaves, as with cp(1):
+    /// what only some may read in a guest stays so in its copy.
+    pub modes_of_source: bool,
     /// Owner of everything, by the names of the guest, whatever the source says.
     pub owner: Option<Owner>,
     /// Change of all modes but those of symbolic links.

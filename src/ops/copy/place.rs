@@ -215,6 +215,7 @@ impl<'a> Placer<'a> {
     fn attr(&self, meta: &Meta, kind: FileKind) -> SetAttr {
         let keep = self.how.keep;
         let plain = match kind {
+            _ if self.how.modes_of_source => u32::from(meta.mode) & 0o755,
             FileKind::Dir => 0o755,
             _ if meta.mode & 0o111 != 0 => 0o755,
             _ => 0o644,

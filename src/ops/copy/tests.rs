@@ -6,7 +6,7 @@ use crate::ops::editor::Editor;
 use crate::ops::populate::{Item, Meta, Node, Source};
 use crate::ops::{Change, Silent, What};
 use crate::tree::memtree::MemTree;
-use crate::tree::{FatTree, FileTree, GuestPath, Time, read_all};
+use crate::tree::{FatTree, FileTree, GuestPath, MountTree, Time, read_all};
 use nomount_block::{Memory, Overlay, Spill};
 use nomount_fat::{Filesystem, OpenOptions, Options, mkfs};
 
@@ -149,4 +149,32 @@ fn what_fat_cannot_store_is_noted_unless_it_was_asked_for() {
     assert_eq!((again.as_slice(), links.hard_links), (&b"twice"[..], 0));
     copy(&mut tree, &[("", Of::Dir)], "/", &all).unwrap();
     assert_eq!(copy(&mut tree, &[("l", Of::Link("f"))], "/", &all).unwrap_err(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn files_of_one_number_in_two_filesystems_are_two_files() {
+    let (mut root, mut boot) = (MemTree::new(), MemTree::new());
+    root.file("/a", "root's").hard_link("/a", "/b").dir("/boot").dir("/to");
+    boot.file("/a", "boot's").hard_link("/a", "/b").file("/c", "other");
+    let mut tree = MountTree::new(root);
+    tree.mount(path("/boot"), boot);
+    assert_eq!(tree.stat(&path("/a")).unwrap().ino, tree.stat(&path("/boot/a")).unwrap().ino);
+    let mut copy = |from: &str, to: &str| {
+        let how = CopyOptions { keep: Keep::ALL, ..CopyOptions::default() };
+        copy_within(&mut Editor::new(&mut tree), &path(from), &path(to), &how, &mut Silent).unwrap();
+    };
+    copy("/boot", "/to/boot");
+    copy("/a", "/boot/c");
+    // Over a file that has the number of the source.
+    copy("/a", "/boot/a");
+    let mut walk = crate::ops::populate::GuestWalk::new(path("/"), u64::MAX, true, false);
+    let mut first = std::collections::BTreeMap::new();
+    while let Some(met) = walk.next(&tree).unwrap() {
+        first.insert(met.place.to_string(), met.first.map(|first| String::from_utf8(first).unwrap()));
+    }
+    assert_eq!((first["/b"].as_deref(), first["/boot/a"].as_deref()), (Some("a"), None));
+    let trees: Vec<MemTree> = tree.into_trees().collect();
+    assert_eq!((trees[0].text("/to/boot/a").as_str(), trees[0].text("/b").as_str()), ("boot's", "root's"));
+    assert_eq!((trees[1].text("/c").as_str(), trees[1].text("/a").as_str()), ("root's", "root's"));
+    assert_eq!(trees[1].text("/b"), "boot's");
 }

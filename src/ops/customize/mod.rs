@@ -15,11 +15,11 @@ pub(crate) use hostname::check as check_hostname;
 pub use operation::{NewPassword, Operation};
 pub(crate) use timezone::check as check_timezone;
 
-use super::Editor;
 use super::edit::{self, LinkOptions, NewSize, RenameOptions, TouchOptions};
 use super::glob::PathGlob;
 use super::inject::add_keys;
 use super::selinux::{Relabel, has_policy, relabel};
+use super::{Editor, Silent};
 use crate::account::crypt::Method;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tree::{FileKind, Follow, GuestPath, MAX_TEXT, Time, Walk, existing, read_all};
@@ -131,7 +131,9 @@ fn apply_one(editor: &mut Editor<'_>, operation: Operation, settings: &Settings,
         }
         Operation::Mkdir(path) => edit::make_dir(editor, &path, None, true),
         Operation::Move { source, destination } => {
-            edit::rename(editor, &[source], &destination, RenameOptions::default())
+            let notes = edit::rename(editor, &[source], &destination, RenameOptions::default(), &mut Silent)?;
+            notes.into_iter().for_each(|text| remarks.warn(text));
+            Ok(())
         }
         Operation::Password { user, password } => {
             passwords::set(editor, &user, &password, settings.password_method, remarks)

@@ -4,6 +4,7 @@ mod command;
 mod copy;
 mod words;
 
+use super::Silent;
 use super::edit::{self, LinkOptions, NewSize, RemoveOptions, RenameOptions, TouchOptions};
 use super::editor::Editor;
 use crate::error::{Error, ErrorKind, Result};
@@ -166,8 +167,8 @@ impl Context<'_> {
             }
             Command::RemoveDir(path) => edit::remove_dir(editor, path, false),
             Command::Rename { from, to, exactly } => {
-                let options = RenameOptions { no_target_dir: *exactly, no_clobber: false };
-                edit::rename(editor, std::slice::from_ref(from), to, options)
+                let options = RenameOptions { no_target_dir: *exactly, ..RenameOptions::default() };
+                edit::rename(editor, std::slice::from_ref(from), to, options, &mut Silent).map(drop)
             }
             Command::Copy { from, to, archive } => copy::copy(editor, from, to, *archive),
             Command::Link { target, path, force } => edit::hard_link(editor, target, path, exact(*force)),

@@ -1,6 +1,7 @@
 //! Labels in whole guests, and the lookup compared with libselinux.
 
 use super::*;
+use crate::ops::Silent;
 use crate::ops::edit::{self, edit, edit_labelled};
 use crate::tree::memtree::MemTree;
 use crate::tree::{FileKind, FileTree, Follow, GuestPath, NewNode, SetAttr};
@@ -111,8 +112,8 @@ fn a_file_that_is_moved_after_it_was_made_gets_the_context_of_its_last_place() {
     edit(&mut tree, |editor| {
         edit::make_dir(editor, &path("/tmp/d"), None, false)?;
         edit::write(editor, &path("/tmp/d/tool"), b"x")?;
-        edit::rename(editor, &[path("/tmp/d")], &path("/bin/d"), options)?;
-        edit::rename(editor, &[path("/etc/shadow")], &path("/tmp/shadow"), options)
+        edit::rename(editor, &[path("/tmp/d")], &path("/bin/d"), options, &mut Silent)?;
+        edit::rename(editor, &[path("/etc/shadow")], &path("/tmp/shadow"), options, &mut Silent).map(drop)
     })
     .unwrap();
     assert_eq!(type_of(&tree, "/bin/d/tool").as_deref(), Some("bin_t"));

@@ -33,7 +33,7 @@ pub struct TarWriter<W> {
 }
 
 fn failed(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io, "cannot write the tar stream").caused_by(error)
+    Error::of_host("cannot write the tar stream", error)
 }
 
 impl<W: Write> TarWriter<W> {
