@@ -226,6 +226,7 @@ mod tests {
         for (what, text) in [
             (What::Removed { kind: FileKind::Dir, names: 3 }, "remove directory /f and 2 names below"),
             (What::Removed { kind: FileKind::Dir, names: 1 }, "remove directory /f"),
+            (What::Scrubbed { before: 7 }, "scrub /f (7 bytes)"),
             (
                 What::Renamed { to: GuestPath::root().join("g"), replaced: Some(FileKind::File) },
                 "rename /f to /g over a regular file",
