@@ -74,6 +74,11 @@ pub enum What {
         /// Names that went, its own included.
         names: u64,
     },
+    /// What a file holds, to be overwritten at the end of the commit. Its name goes with the next change.
+    Scrubbed {
+        /// Its length.
+        before: u64,
+    },
     /// The name is another now.
     Renamed {
         /// The new one.
@@ -188,6 +193,7 @@ impl fmt::Display for Change {
                 write!(f, "remove directory {path} and {} names below", names - 1)
             }
             What::Removed { kind, .. } => write!(f, "remove {} {path}", kind.noun()),
+            What::Scrubbed { before } => write!(f, "scrub {path} ({before} bytes)"),
             What::Renamed { to, replaced } => {
                 let over = replaced.map(|kind| format!(" over a {}", kind.noun())).unwrap_or_default();
                 write!(f, "rename {path} to {to}{over}")
@@ -220,6 +226,7 @@ mod tests {
         for (what, text) in [
             (What::Removed { kind: FileKind::Dir, names: 3 }, "remove directory /f and 2 names below"),
             (What::Removed { kind: FileKind::Dir, names: 1 }, "remove directory /f"),
+            (What::Scrubbed { before: 7 }, "scrub /f (7 bytes)"),
             (
                 What::Renamed { to: GuestPath::root().join("g"), replaced: Some(FileKind::File) },
                 "rename /f to /g over a regular file",

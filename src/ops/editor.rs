@@ -4,7 +4,7 @@ mod bulk;
 
 use super::change::{Change, What};
 use super::selinux;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::tree::{FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Time, append, make_dirs, replace};
 
 /// What chown(2) takes away from a file: who has it now must not run it with what it could do.
@@ -181,6 +181,19 @@ impl<'t> Editor<'t> {
         }
         self.record(path, What::Removed { kind, names: 1 });
         Ok(())
+    }
+
+    /// Removes a regular file that has no other name, and has what it held overwritten.
+    pub(crate) fn scrub(&mut self, path: &GuestPath) -> Result<()> {
+        let stat = self.tree.stat(path)?;
+        if stat.kind == FileKind::File && stat.links > 1 {
+            let message = format!("the file has {} names, and its contents would stay in use", stat.links);
+            let error = Error::new(ErrorKind::Refused, message).at_path(path.to_bytes());
+            return Err(error.hint("remove its other names first"));
+        }
+        self.tree.scrub(path)?;
+        self.record(path, What::Scrubbed { before: stat.size });
+        self.remove(path)
     }
 
     /// Removes a name and all that is below.

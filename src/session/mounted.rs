@@ -183,6 +183,10 @@ impl FileTree for Mounted {
         self.writer()?.rename(from, to)
     }
 
+    fn scrub(&mut self, path: &GuestPath) -> Result<()> {
+        self.writer()?.scrub(path)
+    }
+
     fn unlink(&mut self, path: &GuestPath) -> Result<()> {
         self.writer()?.unlink(path)
     }

@@ -302,6 +302,12 @@ impl<D: WriteAt> FileTree for ExtTree<D> {
         Ok(())
     }
 
+    fn scrub(&mut self, path: &GuestPath) -> Result<()> {
+        let ino = self.ino(path)?;
+        let result = self.fs.scrub(ino);
+        self.at(path, result)
+    }
+
     fn unlink(&mut self, path: &GuestPath) -> Result<()> {
         let (dir, name) = self.parent_and_name(path)?;
         let stat = self.stat(path)?;

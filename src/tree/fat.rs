@@ -367,6 +367,14 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_scrubbed() {
+        let mut tree = opened(volume(Kind::Fat12));
+        tree.create(&path("/f"), NewNode::File, NONE).unwrap();
+        let error = tree.scrub(&path("/f")).unwrap_err();
+        assert_eq!((error.kind(), error.place().path.as_deref()), (ErrorKind::Unsupported, Some(&b"/f"[..])));
+    }
+
+    #[test]
     fn what_fat_has_not_is_refused_by_name() {
         let mut tree = opened(volume(Kind::Fat12));
         let attr = |mode, uid| SetAttr { mode, uid, ..NONE };

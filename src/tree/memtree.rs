@@ -468,6 +468,12 @@ impl FileTree for MemTree {
         Ok(())
     }
 
+    /// At once: there is no commit to wait for.
+    fn scrub(&mut self, path: &GuestPath) -> Result<()> {
+        self.file_mut(path)?.fill(0);
+        Ok(())
+    }
+
     fn unlink(&mut self, path: &GuestPath) -> Result<()> {
         let (dir, name, ino) = self.named(path)?;
         self.count_write(path)?;

@@ -26,7 +26,7 @@ pub use resolve::{
 };
 pub use walk::Walk;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::ops::Range;
@@ -219,6 +219,13 @@ pub trait FileTree: Debug {
     /// if it is empty. Two names of one file stay as they are; a directory cannot go into itself, and nothing into
     /// another filesystem ([`OtherFilesystem`](crate::ErrorKind::OtherFilesystem)).
     fn rename(&mut self, from: &GuestPath, to: &GuestPath) -> Result<()>;
+
+    /// Has the commit overwrite with zeroes what a regular file holds and held, as far as nothing uses its place then:
+    /// of a file that is removed next, all of it. For files with one name only.
+    fn scrub(&mut self, path: &GuestPath) -> Result<()> {
+        let message = "on this filesystem what a removed file held is not overwritten";
+        Err(Error::new(ErrorKind::Unsupported, message).at_path(path.to_bytes()))
+    }
 
     /// Removes a name of anything but a directory.
     fn unlink(&mut self, path: &GuestPath) -> Result<()>;

@@ -162,6 +162,10 @@ impl<T: FileTree> FileTree for MountTree<T> {
         self.change_both(from, to, |tree, from, to| tree.rename(from, to))
     }
 
+    fn scrub(&mut self, path: &GuestPath) -> Result<()> {
+        self.change(path, |tree, path| tree.scrub(path))
+    }
+
     fn unlink(&mut self, path: &GuestPath) -> Result<()> {
         self.change(path, |tree, path| tree.unlink(path))
     }

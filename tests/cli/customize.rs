@@ -4,9 +4,10 @@ use crate::common::{KEY, PASSWORD, Ran, is_hash_of, nomount, ran, run, shadow_fi
 use crate::edit::{ROOT, changes, done};
 use crate::{Guest, json, state};
 use nomount_kit::judges::{self, Leaks};
-use nomount_kit::{require, scratch};
+use nomount_kit::{fixture, require, scratch};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// A file beside the image; its path as text.
 fn local(guest: &Guest, name: &str, contents: &str, mode: u32) -> String {
@@ -137,7 +138,7 @@ fn what_cannot_be_done_is_refused_before_anything_is() {
     for (args, code, said) in [
         (&["--install", "vim"][..], 4, "--firstboot-install"),
         (&["--update"], 4, "--firstboot-command"),
-        (&["--scrub", "/etc/passwd"], 4, "would stay on the disk"),
+        (&["--scrub", "/etc"], 1, "is a directory"),
         (&["--run-command", "id"], 4, "--firstboot-command"),
         (&["--firstboot-command", "id"], 4, "systemd, OpenRC and System V init"),
         (&["--root-password", "disabled", "--password", "root:locked"], 2, "given twice"),
@@ -161,6 +162,43 @@ fn what_cannot_be_done_is_refused_before_anything_is() {
         dry.code == Some(0) && dry.stdout.contains("would create /new") && !dry.stdout.contains("the new password")
     );
     assert_eq!(state(&guest.image), before);
+}
+
+/// How often a pattern is in a file.
+fn count(image: &Path, pattern: &[u8]) -> usize {
+    fs::read(image).unwrap().windows(pattern.len()).filter(|window| *window == pattern).count()
+}
+
+#[test]
+fn what_is_scrubbed_is_nowhere_in_the_image() {
+    if !require(&["e2fsck", "qemu-img"]) {
+        return;
+    }
+    let guest = Guest::new();
+    let secret = b"-- a key that nobody may read --";
+    let key = local(&guest, "key", &String::from_utf8_lossy(secret).repeat(1000), 0o600);
+    // With a journal and partitions, and by the redo file.
+    for (image, offset) in [(scratch::raw_of(&guest.image, "qcow2"), ROOT), (fixture::file("ext2-1k"), 0)] {
+        let arg = text(&image);
+        done(["customize", &arg, "--upload", &format!("{key}:/key"), "--touch", "/a", "--link", "/a:/l"]);
+        done(["ln", &format!("{arg}:/key"), "/second"]);
+        assert_eq!(count(&image, secret), 1000);
+        let ran = run(["customize", &arg, "--scrub", "/key"]);
+        assert!(ran.code == Some(3) && ran.stderr.contains("2 names"), "{ran:?}");
+        let dry = done(["customize", &arg, "--delete", "/second", "--scrub", "/key", "-n"]);
+        assert!(dry.stdout.contains("would scrub /key (32000 bytes)"), "{dry:?}");
+        assert_eq!(count(&image, secret), 1000);
+        let ran = done(["customize", &arg, "--delete", "/second", "--scrub", "/key"]);
+        assert!(ran.stdout.contains("remove regular file /key") && ran.stderr.is_empty(), "{ran:?}");
+        assert_eq!(count(&image, secret), 0);
+        judges::e2fsck_fn(&image, offset).unwrap();
+    }
+    // Of the container is said what is not known.
+    done(["customize", &guest.arg(), "--upload", &format!("{key}:/key")]);
+    let ran = done(["customize", &guest.arg(), "--scrub", "/key"]);
+    assert!(ran.stderr.contains("may still be in the qcow2 file"), "{ran:?}");
+    assert_eq!(count(&guest.image, secret), 0);
+    judges::qemu_img_check(&guest.image, Leaks::Refused).unwrap();
 }
 
 #[test]

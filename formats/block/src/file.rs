@@ -5,9 +5,6 @@ use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// Zeroes are written in pieces of this size where the host cannot punch holes.
-const ZERO_PIECE: usize = 1 << 20;
-
 /// An open file of the host. All access is by offset; the file's own position is not used.
 #[derive(Debug)]
 pub struct HostFile {
@@ -32,17 +29,6 @@ impl HostFile {
     /// The open file.
     pub fn get_ref(&self) -> &File {
         &self.file
-    }
-
-    fn write_zeroes(&mut self, mut offset: u64, mut len: u64) -> Result<()> {
-        let zeroes = vec![0; ZERO_PIECE.min(len as usize)];
-        while len > 0 {
-            let piece = zeroes.len().min(len as usize);
-            self.write_at(offset, &zeroes[..piece])?;
-            offset += piece as u64;
-            len -= piece as u64;
-        }
-        Ok(())
     }
 }
 

@@ -13,6 +13,13 @@ pub enum Record {
         /// The bytes.
         data: Vec<u8>,
     },
+    /// `len` zero bytes at byte `offset`, written over what is stored there.
+    Zeroes {
+        /// Byte offset.
+        offset: u64,
+        /// Length in bytes.
+        len: u64,
+    },
     /// `len` bytes at byte `offset` become zero.
     Discard {
         /// Byte offset.
@@ -43,7 +50,7 @@ pub enum Spill {
 #[derive(Debug, Clone, Copy)]
 struct Piece {
     len: u64,
-    /// Index of the record and offset in its data; `None` for a discarded stretch.
+    /// Index of the record and offset in its data; `None` for a stretch of zeroes, written or discarded.
     from: Option<(usize, usize)>,
 }
 
@@ -145,6 +152,16 @@ impl<D: ReadAt> Overlay<D> {
         self.staged += data.len() as u64;
         Ok(())
     }
+
+    fn stage_zeroes(&mut self, offset: u64, len: u64, record: Record) -> Result<()> {
+        check_range(offset, len, self.len())?;
+        if len > 0 {
+            self.cut(offset, offset + len);
+            self.pieces.insert(offset, Piece { len, from: None });
+            self.log.push(record);
+        }
+        Ok(())
+    }
 }
 
 fn tail(piece: Piece, skip: u64) -> Piece {
@@ -183,6 +200,7 @@ pub fn replay(device: &mut impl SetLen, log: &[Record]) -> Result<()> {
     for record in log {
         match record {
             Record::Write { offset, data } => device.write_at(*offset, data)?,
+            Record::Zeroes { offset, len } => device.write_zeroes(*offset, *len)?,
             Record::Discard { offset, len } => device.discard(*offset, *len)?,
             Record::Barrier => device.barrier()?,
             Record::SetLen(len) => device.set_len(*len)?,
@@ -279,14 +297,12 @@ impl<D: WriteAt> WriteAt for Overlay<D> {
         }
     }
 
+    fn write_zeroes(&mut self, offset: u64, len: u64) -> Result<()> {
+        self.stage_zeroes(offset, len, Record::Zeroes { offset, len })
+    }
+
     fn discard(&mut self, offset: u64, len: u64) -> Result<()> {
-        check_range(offset, len, self.len())?;
-        if len > 0 {
-            self.cut(offset, offset + len);
-            self.pieces.insert(offset, Piece { len, from: None });
-            self.log.push(Record::Discard { offset, len });
-        }
-        Ok(())
+        self.stage_zeroes(offset, len, Record::Discard { offset, len })
     }
 
     fn barrier(&mut self) -> Result<()> {
@@ -320,7 +336,7 @@ mod tests {
     proptest! {
         #[test]
         fn staged_view_and_committed_device_equal_plain_writes(
-            ops in prop::collection::vec((0..SIZE, 0..80usize, any::<u8>(), 0..5u8), 1..40),
+            ops in prop::collection::vec((0..SIZE, 0..80usize, any::<u8>(), 0..6u8), 1..40),
             budget in 0..400u64,
         ) {
             let start: Vec<u8> = (0..SIZE).map(|i| i as u8).collect();
@@ -337,6 +353,7 @@ mod tests {
                         4 => device.set_len(at).unwrap(),
                         0 => device.discard(at, len as u64).unwrap(),
                         1 => device.barrier().unwrap(),
+                        5 => device.write_zeroes(at, len as u64).unwrap(),
                         2 => device.write_fresh(at, &data).unwrap(),
                         _ => device.write_at(at, &data).unwrap(),
                     }
@@ -374,6 +391,21 @@ mod tests {
         let (_, ahead, rest) = overlay.split_fresh(|offset, _| offset < 8);
         assert_eq!(ahead, [write(4, &[3, 3])]);
         assert_eq!(rest, [write(0, &[1]), write(0, &[2, 2]), write(5, &[4]), write(8, &[5])]);
+    }
+
+    #[test]
+    fn zeroes_over_fresh_data_stay_behind_it_and_take_no_memory() {
+        let mut overlay = Overlay::new(Memory::new(vec![9; 16]), Spill::Never);
+        overlay.write_fresh(0, &[1; 8]).unwrap();
+        overlay.barrier().unwrap();
+        overlay.write_zeroes(4, 8).unwrap();
+        assert_eq!(overlay.staged(), 8);
+        let (mut below, ahead, rest) = overlay.split_fresh(|_, _| true);
+        assert_eq!(ahead.len(), 1);
+        assert_eq!(rest, [Record::Barrier, Record::Zeroes { offset: 4, len: 8 }]);
+        replay(&mut below, &ahead).unwrap();
+        replay(&mut below, &rest).unwrap();
+        assert_eq!(below.bytes(), [1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 9, 9, 9, 9]);
     }
 
     #[test]

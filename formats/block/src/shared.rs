@@ -58,6 +58,10 @@ impl<D: WriteAt> WriteAt for Shared<D> {
         self.write().write_fresh(offset, data)
     }
 
+    fn write_zeroes(&mut self, offset: u64, len: u64) -> Result<()> {
+        self.write().write_zeroes(offset, len)
+    }
+
     fn discard(&mut self, offset: u64, len: u64) -> Result<()> {
         self.write().discard(offset, len)
     }

@@ -3,6 +3,9 @@
 use crate::{Error, ErrorKind, Extent, Result};
 use std::fmt::Debug;
 
+/// Zeroes are written in pieces of this size.
+const ZERO_PIECE: u64 = 1 << 20;
+
 /// Something whose bytes can be read by offset.
 #[allow(clippy::len_without_is_empty, reason = "an empty device is not a case anyone asks about")]
 pub trait ReadAt: Debug + Send + Sync {
@@ -27,6 +30,20 @@ pub trait WriteAt: ReadAt {
     /// As [`WriteAt::write_at`], where the caller promises that nothing committed lives in the range: a staging
     /// layer may let it through at once.
     fn write_fresh(&mut self, offset: u64, data: &[u8]) -> Result<()>;
+
+    /// Writes `len` zero bytes at `offset`, over what is stored there: where [`WriteAt::discard`] would let go of the
+    /// storage with what it holds.
+    fn write_zeroes(&mut self, offset: u64, len: u64) -> Result<()> {
+        check_range(offset, len, self.len())?;
+        let zeroes = vec![0; ZERO_PIECE.min(len) as usize];
+        let mut done = 0;
+        while done < len {
+            let piece = ZERO_PIECE.min(len - done);
+            self.write_at(offset + done, &zeroes[..piece as usize])?;
+            done += piece;
+        }
+        Ok(())
+    }
 
     /// Makes the range read as zero, freeing its storage where the device can.
     fn discard(&mut self, offset: u64, len: u64) -> Result<()>;
@@ -74,6 +91,9 @@ macro_rules! forward_write {
         }
         fn write_fresh(&mut self, offset: u64, data: &[u8]) -> Result<()> {
             (**self).write_fresh(offset, data)
+        }
+        fn write_zeroes(&mut self, offset: u64, len: u64) -> Result<()> {
+            (**self).write_zeroes(offset, len)
         }
         fn discard(&mut self, offset: u64, len: u64) -> Result<()> {
             (**self).discard(offset, len)

@@ -61,6 +61,11 @@ impl<D: WriteAt> WriteAt for Window<D> {
         self.inner.write_fresh(self.start + offset, data)
     }
 
+    fn write_zeroes(&mut self, offset: u64, len: u64) -> Result<()> {
+        check_range(offset, len, self.len)?;
+        self.inner.write_zeroes(self.start + offset, len)
+    }
+
     fn discard(&mut self, offset: u64, len: u64) -> Result<()> {
         check_range(offset, len, self.len)?;
         self.inner.discard(self.start + offset, len)
@@ -83,6 +88,7 @@ mod tests {
         assert!(window.write_at(1, &[7; 20]).is_err());
         assert!(window.write_at(u64::MAX, &[7]).is_err());
         assert!(window.discard(19, 2).is_err());
+        assert!(window.write_zeroes(19, 2).is_err());
         assert!(window.read_at(20, &mut [0]).is_err());
         let below = window.into_inner().into_bytes();
         assert_eq!(below[9], 0);

@@ -204,7 +204,8 @@ impl<D: WriteAt> Filesystem<D> {
         let place = || format!("blocks {block} to {}", block + len - 1);
         self.check_block(block, len, place)?;
         let ratio = self.geo.cluster_ratio();
-        let hold = !self.savepoints.is_empty();
+        // What a scrubbed file held is overwritten whole, and never becomes part of another one before.
+        let hold = !self.savepoints.is_empty() || !self.state.scrubbed.is_empty();
         let mut done = 0;
         let mut freed = 0;
         while done < len {

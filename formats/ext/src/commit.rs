@@ -6,6 +6,7 @@ use crate::fs::{Filesystem, Options};
 use crate::geometry::{Geometry, GroupNr, STATE_ERROR, STATE_VALID, SUPERBLOCK_LEN, superblock_checksum};
 use crate::journal::Journal;
 use crate::raw::Superblock;
+use crate::scrub::Scrubbed;
 use crate::staged::{Staged, Transaction};
 use nomount_block::WriteAt;
 use std::sync::Arc;
@@ -131,6 +132,7 @@ impl<D: WriteAt> Filesystem<D> {
         }
         let recovering = self.geo.features.incompat(incompat::RECOVER);
         let old_sb = self.committed_superblock()?;
+        let scrubbed = self.scrubbed_places()?;
         let mut transactions = self.transactions()?;
         if self.state.staged.is_empty() && !recovering && old_sb.as_bytes() == self.state.sb.as_bytes() {
             return Ok(Committed::default());
@@ -154,6 +156,7 @@ impl<D: WriteAt> Filesystem<D> {
             Some(journal) => self.commit_journaled(journal, &old_sb, before.as_ref(), &transactions)?,
             None => self.commit_plain(&old_sb, before.as_ref(), &transactions)?,
         }
+        self.overwrite(&scrubbed)?;
         self.release_mmp()?;
         self.settle();
         Ok(result)
@@ -177,6 +180,8 @@ impl<D: WriteAt> Filesystem<D> {
     ///
     /// The superblock is read before any replay, so the two writes of it alone (1 and 6) must not tear within its
     /// 1024 bytes: nothing else is pending then, and either state of the flag is right.
+    ///
+    /// What scrubbed files held is overwritten after all that, see [`Filesystem::scrub`].
     ///
     /// Of several transactions each takes the steps 2 to 5; its old state is the new one of the transaction before.
     fn commit_journaled(
@@ -287,7 +292,7 @@ impl<D: WriteAt> Filesystem<D> {
     }
 
     /// The superblock as it is on the device, or would be after recovery.
-    fn committed_superblock(&self) -> Result<Superblock> {
+    pub(crate) fn committed_superblock(&self) -> Result<Superblock> {
         let (block, offset) = self.superblock_place();
         let bytes = self.read_block(block)?;
         let sb = zerocopy::FromBytes::read_from_bytes(&bytes[offset..offset + SUPERBLOCK_LEN]);
@@ -322,6 +327,7 @@ impl<D: WriteAt> Filesystem<D> {
         self.commit_failed = false;
         self.state.end_before = self.geo.blocks_count;
         self.state.staged = Staged::default();
+        self.state.scrubbed = Scrubbed::default();
         self.savepoints.clear();
         self.full_groups.clear();
         self.own_tails.clear();

@@ -7,6 +7,7 @@ use crate::group::GroupState;
 use crate::journal::{Journal, LogCopy};
 use crate::quota::Ledger;
 use crate::raw::Superblock;
+use crate::scrub::Scrubbed;
 use crate::staged::Staged;
 use crate::time::Time;
 use nomount_block::{ReadAt, WriteAt};
@@ -39,8 +40,24 @@ pub(crate) struct State {
     pub groups: RedBlackTreeMapSync<GroupNr, GroupState>,
     pub new_inodes: u32,
     pub ledger: Ledger,
+    pub scrubbed: Scrubbed,
     /// Where the filesystem ends in the state before the open transaction, which reads nothing from here on.
     pub end_before: BlockNr,
+}
+
+impl State {
+    /// Nothing is touched: what a superblock leads to, of a filesystem that ends at block `end`.
+    pub fn unchanged(sb: Superblock, end: BlockNr) -> Self {
+        Self {
+            sb,
+            staged: Staged::default(),
+            groups: RedBlackTreeMapSync::default(),
+            new_inodes: 0,
+            ledger: Ledger::default(),
+            scrubbed: Scrubbed::default(),
+            end_before: end,
+        }
+    }
 }
 
 /// An ext2, ext3 or ext4 filesystem on a device.
@@ -90,14 +107,7 @@ impl<D: ReadAt> Filesystem<D> {
         device.read_at(SUPERBLOCK_OFFSET, &mut bytes)?;
         let sb = Superblock::read_from_bytes(&bytes).expect("the buffer has the superblock's size");
         let geo = Geometry::check(&sb, device.len())?;
-        let state = State {
-            sb,
-            staged: Staged::default(),
-            groups: RedBlackTreeMapSync::default(),
-            new_inodes: 0,
-            ledger: Ledger::default(),
-            end_before: geo.blocks_count,
-        };
+        let state = State::unchanged(sb, geo.blocks_count);
         Ok(Self {
             device,
             options,

@@ -354,7 +354,7 @@ impl<D: ReadAt> Filesystem<D> {
         Ok(bytes)
     }
 
-    fn load_inode_bitmap(&self, number: GroupNr) -> Result<Vec<u8>> {
+    pub(crate) fn load_inode_bitmap(&self, number: GroupNr) -> Result<Vec<u8>> {
         let group = self.group(number)?;
         let place = || format!("inode bitmap of group {number}");
         let inodes = self.geo.inodes_per_group;

@@ -24,6 +24,7 @@ pub(crate) mod flags {
     pub const NOATIME: u32 = 0x80;
     pub const ENCRYPT: u32 = 0x800;
     pub const INDEX: u32 = 0x1000;
+    pub const JOURNAL_DATA: u32 = 0x4000;
     pub const HUGE_FILE: u32 = 0x4_0000;
     pub const EXTENTS: u32 = 0x8_0000;
     pub const VERITY: u32 = 0x10_0000;

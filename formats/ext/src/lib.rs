@@ -35,6 +35,7 @@ mod orphan;
 mod quota;
 pub mod raw;
 mod rename;
+mod scrub;
 mod spread;
 mod staged;
 mod statfs;

@@ -174,7 +174,9 @@ fn apply(disk: &mut Vec<u8>, record: &Record, limit: usize) {
             let data = &data[..data.len().min(limit)];
             disk[*offset as usize..][..data.len()].copy_from_slice(data);
         }
-        Record::Discard { offset, len } => disk[*offset as usize..][..*len as usize].fill(0),
+        Record::Zeroes { offset, len } | Record::Discard { offset, len } => {
+            disk[*offset as usize..][..*len as usize].fill(0)
+        }
         Record::SetLen(len) => disk.resize(*len as usize, 0),
         Record::Barrier => {}
     }

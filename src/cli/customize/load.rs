@@ -102,6 +102,7 @@ fn read(loaded: &mut Loaded, image: &Target, name: &str, value: &[u8]) -> Result
             new_password(loaded, user, selector)?
         }
         "root-password" => new_password(loaded, b"root", value)?,
+        "scrub" => Operation::Scrub(file_path(value)?),
         "ssh-inject" => ssh_inject(value)?,
         "tar-in" => {
             let (local, directory) = local_and_path(value, "TAR:DIR")?;

@@ -46,6 +46,7 @@ const SPECS: &[Spec] = &[
         "Set root's password: file:FILE, env:NAME, fd:NUMBER, - (standard input), random, password:TEXT; \
          or disabled, locked, locked:SELECTOR",
     ),
+    spec("scrub", "FILE", "Remove a file of one name, and overwrite with zeroes the blocks that it had"),
     spec(
         "ssh-inject",
         "USER[:SELECTOR]",
@@ -84,11 +85,6 @@ const REFUSED: &[Refusal] = &[
     refusal("install", NEEDS_GUEST, "--firstboot-install installs packages at the guest's next boot"),
     refusal("run", NEEDS_GUEST, "--firstboot runs a script at the guest's next boot"),
     refusal("run-command", NEEDS_GUEST, AT_BOOT),
-    refusal(
-        "scrub",
-        "blocks that a change frees are not written to before it is committed, so the contents would stay on the disk",
-        "--delete removes the file; what no file uses can be overwritten in the guest",
-    ),
     refusal("uninstall", NEEDS_GUEST, AT_BOOT),
     Refusal { name: "update", has_value: false, why: NEEDS_GUEST, instead: AT_BOOT },
 ];

@@ -4,6 +4,7 @@ use super::SettingArgs;
 use crate::cli::edit::{self, EditArgs, Place};
 use crate::cli::target::Target;
 use crate::cli::ui;
+use nomount::image::Format;
 use nomount::ops::customize::Done;
 use nomount::ops::edit::{Edited, edit_labelled};
 use nomount::ops::{Change, Editor};
@@ -12,6 +13,10 @@ use serde_json::{Value, json};
 
 /// Changes of one operation that are listed as text; JSON and dry runs have all.
 const SHOWN: usize = 20;
+
+/// What zeroes that the guest's disk gets do not reach.
+const KEPT: &str = "what was scrubbed may still be in the qcow2 file, where a snapshot or a backing file has it or its \
+                    clusters were compressed";
 
 /// Opens the image, does `work`, commits, and prints what each operation did. `passwords` are random ones, by user.
 pub fn run_and_report(
@@ -34,7 +39,10 @@ pub fn run_and_report(
         done.extend(settings.finish(editor)?);
         Ok(())
     });
-    let edited = edited.map_err(|error| prepared.named(error).in_volume(&place.volume))?;
+    let mut edited = edited.map_err(|error| prepared.named(error).in_volume(&place.volume))?;
+    if session.format() == Format::Qcow2 && done.iter().any(|done| done.operation == "scrub") {
+        edited.notes.push(KEPT.to_owned());
+    }
     let commit = prepared.commit(session)?;
     let image = args.result(target);
     let operations = with_changes(&done, &edited);

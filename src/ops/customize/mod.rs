@@ -138,6 +138,10 @@ fn apply_one(editor: &mut Editor<'_>, operation: Operation, settings: &Settings,
         Operation::Password { user, password } => {
             passwords::set(editor, &user, &password, settings.password_method, remarks)
         }
+        Operation::Scrub(path) => {
+            let (place, _) = existing(editor.tree(), &path, Follow::Last)?;
+            editor.scrub(&place)
+        }
         Operation::SshInject { user, keys } => {
             add_keys(editor, &user, &keys).map(|warnings| warnings.into_iter().for_each(|text| remarks.warn(text)))
         }

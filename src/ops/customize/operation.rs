@@ -89,6 +89,8 @@ pub enum Operation {
         /// What becomes of it.
         password: NewPassword,
     },
+    /// A file whose contents are overwritten before it is gone for good.
+    Scrub(GuestPath),
     /// Public keys for a user's authorized_keys.
     SshInject {
         /// Whose.
@@ -170,6 +172,7 @@ impl Operation {
             Self::Mkdir(_) => "mkdir",
             Self::Move { .. } => "move",
             Self::Password { .. } => "password",
+            Self::Scrub(_) => "scrub",
             Self::SshInject { .. } => "ssh-inject",
             Self::TarIn { .. } => "tar-in",
             Self::Timezone(_) => "timezone",
@@ -188,6 +191,7 @@ impl Operation {
             | Self::Chmod { path, .. }
             | Self::Chown { path, .. }
             | Self::Mkdir(path)
+            | Self::Scrub(path)
             | Self::Touch(path)
             | Self::Truncate(path)
             | Self::TruncateRecursive(path)

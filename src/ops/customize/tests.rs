@@ -89,6 +89,21 @@ fn one_line_operations() {
 }
 
 #[test]
+fn a_file_of_one_name_is_scrubbed_through_links() {
+    let mut tree = guest();
+    tree.file("/etc/key", "secret").hard_link("/etc/key", "/etc/key2").link("/l", "/etc/key");
+    let scrub = |name: &str| Operation::Scrub(path(name));
+    let kind = |tree: &mut MemTree, name: &str| run(tree, vec![scrub(name)]).unwrap_err().kind();
+    assert_eq!(kind(&mut tree, "/l"), ErrorKind::Refused);
+    assert_eq!(kind(&mut tree, "/etc"), ErrorKind::IsADirectory);
+    assert_eq!(kind(&mut tree, "/no"), ErrorKind::NotFound);
+    assert_eq!(tree.text("/etc/key"), "secret");
+    let done = run(&mut tree, vec![Operation::Delete(b"/etc/key2".to_vec()), scrub("/l")]).unwrap();
+    assert_eq!((done[1].operation, done[1].subject.as_str(), done[1].changes), ("scrub", "/l", 2));
+    assert!(!tree.has("/etc/key") && tree.has("/l"));
+}
+
+#[test]
 fn uploads_are_roots_and_what_is_there_keeps_its_own() {
     let mut tree = guest();
     tree.file("/d/there", "old").chmod("/d/there", 0o640).owner("/d/there", 5, 6);

@@ -25,6 +25,7 @@ const KIND_WRITE: u64 = 1;
 const KIND_BARRIER: u64 = 2;
 const KIND_DISCARD: u64 = 3;
 const KIND_SET_LEN: u64 = 4;
+const KIND_ZEROES: u64 = 5;
 
 /// What is to be done with an image that has such a file beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,7 @@ impl Redo {
         for record in &self.records {
             let (offset, count) = match record {
                 Record::Write { offset, data } => (*offset, data.len() as u64),
-                Record::Discard { offset, len } => (*offset, *len),
+                Record::Zeroes { offset, len } | Record::Discard { offset, len } => (*offset, *len),
                 Record::SetLen(new) => {
                     len = *new;
                     continue;
@@ -113,6 +114,7 @@ pub(in crate::session) fn encode(
                 out.bytes(data)?;
             }
             Record::Barrier => out.words(&[KIND_BARRIER, 0, 0])?,
+            Record::Zeroes { offset, len } => out.words(&[KIND_ZEROES, *offset, *len])?,
             Record::Discard { offset, len } => out.words(&[KIND_DISCARD, *offset, *len])?,
             Record::SetLen(len) => out.words(&[KIND_SET_LEN, 0, *len])?,
         }
@@ -186,9 +188,12 @@ pub(super) fn decode(bytes: &[u8], device_len: u64) -> Result<Redo, String> {
         match kind {
             KIND_BARRIER if (offset, len) == (0, 0) => redo.records.push(Record::Barrier),
             KIND_SET_LEN if (offset, len) == (0, after) => redo.records.push(Record::SetLen(len)),
-            KIND_DISCARD if inside => {
+            KIND_ZEROES | KIND_DISCARD if inside => {
                 redo.known.any(offset, len);
-                redo.records.push(Record::Discard { offset, len });
+                redo.records.push(match kind {
+                    KIND_ZEROES => Record::Zeroes { offset, len },
+                    _ => Record::Discard { offset, len },
+                });
             }
             KIND_WRITE if inside => {
                 let sectors = len.div_ceil(SECTOR) as usize;
@@ -226,7 +231,7 @@ pub(super) fn decode(bytes: &[u8], device_len: u64) -> Result<Redo, String> {
 #[derive(Debug, Default)]
 pub(in crate::session) struct Known {
     sectors: HashMap<u64, Vec<u32>>,
-    /// Stretches that are discarded, whatever they hold: ascending, none touching another.
+    /// Stretches that are discarded or made zero, whatever they hold: ascending, none touching another.
     free: Vec<(u64, u64)>,
 }
 

@@ -176,6 +176,10 @@ fn apply(file: &mut HostFile, record: &Record, torn: Option<usize>) {
             grow(file, offset + len);
             file.discard(*offset, *len).expect("the file is written");
         }
+        Record::Zeroes { offset, len } => {
+            grow(file, offset + len);
+            file.write_zeroes(*offset, *len).expect("the file is written");
+        }
         Record::SetLen(len) => file.set_len(*len).expect("the file changes its length"),
         Record::Barrier => {}
     }

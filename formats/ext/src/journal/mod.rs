@@ -10,7 +10,7 @@ use crate::error::{Error, Result, bad_checksum, corrupt};
 use crate::fs::Filesystem;
 use crate::geometry::BlockNr;
 use crate::inode::FileType;
-use crate::map::Run;
+use crate::map::{Run, cut};
 use crate::raw::JournalSuperblock;
 use nomount_block::ReadAt;
 use zerocopy::{FromBytes, IntoBytes};
@@ -143,6 +143,12 @@ impl Journal {
         let at = self.runs.partition_point(|run| run.file_block <= index) - 1;
         let run = &self.runs[at];
         run.block + u64::from(index - run.file_block)
+    }
+
+    /// Where its log is, with the part for fast commits: blocks side by side, and how many.
+    pub fn log(&self) -> impl Iterator<Item = (BlockNr, u64)> {
+        let (first, end) = (self.sb.s_first.get().into(), self.sb.s_maxlen.get().into());
+        self.runs.iter().filter_map(move |run| cut(run, first, end)).map(|run| (run.block, run.len.into()))
     }
 
     /// Blocks of its file that are mapped, counted from the first.

@@ -29,6 +29,7 @@ mod readers;
 mod regressions;
 mod rename;
 mod replay;
+mod scrub;
 mod statfs;
 mod uninit;
 mod write;

@@ -161,6 +161,20 @@ pub fn workloads<D: WriteAt>() -> Vec<Workload<D>> {
                 fs.rename(tree, b"dir-0", etc, b"moved")
             },
         },
+        Workload {
+            name: "scrub",
+            change: |fs, count| {
+                let big = fs.resolve(b"/big")?;
+                fs.write_at(big, 3000, &bytes(9000, 5))?;
+                fs.scrub(big)?;
+                fs.unlink(ROOT_INO, b"big")?;
+                for (dir, name, ino) in files(fs, count.min(300))? {
+                    fs.scrub(ino)?;
+                    fs.unlink(dir, name.as_bytes())?;
+                }
+                Ok(())
+            },
+        },
         Workload { name: "rm -r", change: |fs, _| fs.remove_tree(ROOT_INO, b"tree").map(drop) },
         Workload {
             name: "links come and names go",
