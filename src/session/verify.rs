@@ -4,7 +4,9 @@
 use super::Part;
 use crate::disk::Content;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tree::{Expectations, Expected, ExtTree, FileKind, FileTree, GuestPath, Looked, look_at_fat};
+use crate::tree::{
+    Expectations, Expected, ExtTree, FileKind, FileTree, GuestPath, Looked, REMOVED, differs, look_at_fat,
+};
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
 use nomount_block::{ReadAt, ReadOnly};
 use nomount_ext::{Filesystem, Options};
@@ -126,11 +128,6 @@ pub(super) fn look(staged: Part, content: Content, expected: &Expectations, veri
     Ok(Some(opinion))
 }
 
-fn differs(path: &GuestPath, what: &str, reader: &str) -> Error {
-    let message = format!("{what} is not as asked for when read back by {reader}; nothing was committed");
-    Error::new(ErrorKind::Differs, message).at_path(path.to_bytes())
-}
-
 fn file_kind(file_type: ext4_view::FileType) -> FileKind {
     match file_type {
         ext4_view::FileType::BlockDevice => FileKind::BlockDevice,
@@ -142,9 +139,6 @@ fn file_kind(file_type: ext4_view::FileType) -> FileKind {
         ext4_view::FileType::Symlink => FileKind::Symlink,
     }
 }
-
-/// What is said of a name where nothing should be.
-const REMOVED: &str = "the removal";
 
 /// What ext4-view sees differently, if anything.
 fn look_independently(

@@ -1,6 +1,7 @@
 //! What was asked for, kept apart from what was done: a second reader compares the two before anything is committed.
 
 use super::{FileKind, GuestPath, NewNode, SetAttr, Stat, Time};
+use crate::error::{Error, ErrorKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -82,6 +83,15 @@ pub struct Expected {
     pub xattrs: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// How many of the paths lead here.
     paths: usize,
+}
+
+/// What is said of a name where nothing should be.
+pub(crate) const REMOVED: &str = "the removal";
+
+/// The error for a path where `reader` does not find what was asked for.
+pub(crate) fn differs(path: &GuestPath, what: &str, reader: &str) -> Error {
+    let message = format!("{what} is not as asked for when read back by {reader}; nothing was committed");
+    Error::new(ErrorKind::Differs, message).at_path(path.to_bytes())
 }
 
 impl Expectations {

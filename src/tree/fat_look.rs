@@ -1,10 +1,10 @@
 //! The second opinion on a FAT filesystem: what was written is read back by `fatfs`, and by our own reader opened
 //! afresh, and compared with what was asked for.
 
-use super::expect::{Expectations, Expected};
+use super::expect::{Expectations, Expected, REMOVED, differs};
 use super::fat::FatTree;
 use super::{FileKind, FileTree, GuestPath};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use nomount_block::{ReadAt, ReadOnly};
 use nomount_fat::{Filesystem, OpenOptions, View, ViewDir};
 use std::collections::BTreeMap;
@@ -57,13 +57,7 @@ pub fn look_at_fat<D: ReadAt>(device: &D, expected: &Expectations) -> Result<Loo
     Ok(looked)
 }
 
-fn differs(path: &GuestPath, what: &str, reader: &str) -> Error {
-    let message = format!("{what} is not as asked for when read back by {reader}; nothing was committed");
-    Error::new(ErrorKind::Differs, message).at_path(path.to_bytes())
-}
-
-/// What is said of a name where nothing should be, and of none where there should be one.
-const REMOVED: &str = "the removal";
+/// What is said of no name where there should be one.
 const NAME: &str = "the name";
 
 fn kind(is_dir: bool) -> FileKind {

@@ -15,6 +15,7 @@ mod resolve;
 mod walk;
 
 pub use expect::{Expectations, Expected, Piece};
+pub(crate) use expect::{REMOVED, differs};
 pub use ext::ExtTree;
 pub use fat::FatTree;
 pub use fat_look::{Looked, look_at_fat};
