@@ -6,6 +6,7 @@ use super::edit::{self, EditArgs, More};
 use super::host_output::HostOutput;
 use super::tar_in::open;
 use super::target::Target;
+use nomount::image::folder_of;
 use nomount::ops::copy::{
     Copied, CopyOptions, Existing, Keep, OutOptions, SourceName, TarWriter, copy_in, copy_out, copy_within,
     destination, directory,
@@ -276,6 +277,6 @@ fn host_destination(to: &OsStr, source: &SourceName, several: bool) -> Result<(P
     // A link to a file is written through.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let Some(name) = path.file_name() else { return fails(ErrorKind::Invalid, "not a name for a copy") };
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = folder_of(&path);
     Ok((dir.to_owned(), Some(name.to_owned().into_vec())))
 }

@@ -1,5 +1,6 @@
 //! A file of the host that appears under its name when it is complete, or standard output.
 
+use nomount::image::folder_of;
 use nomount::interrupt::Temporary;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsStr;
@@ -45,7 +46,7 @@ impl HostOutput {
             Ok(meta) if meta.is_dir() => Err(failed(io::ErrorKind::IsADirectory.into())),
             Ok(meta) if !meta.is_file() => OpenOptions::new().write(true).open(&path).map(Self::Open).map_err(failed),
             found => {
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let folder = folder_of(&path);
                 let file = Temporary::create(folder, ".nomount-", ".part").map_err(|error| match error.kind() {
                     io::ErrorKind::NotFound => {
                         let message = format!("cannot write {}: no folder {}", path.display(), folder.display());
@@ -81,7 +82,7 @@ impl HostOutput {
 }
 
 /// The bits that new files of this process do not get.
-fn umask() -> u32 {
+pub fn umask() -> u32 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("Umask:"));
     line.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o022)

@@ -1,7 +1,7 @@
 //! A new image that appears under its name when it is complete.
 
 use super::progress;
-use nomount::image::{Format, relative_backing};
+use nomount::image::{Format, folder_of, relative_backing};
 use nomount::interrupt::Temporary;
 use nomount::ops::Progress;
 use nomount::session::{copy_image, redo_path};
@@ -15,10 +15,6 @@ pub struct Output {
     file: Temporary,
     name: PathBuf,
     mode: u32,
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl Output {

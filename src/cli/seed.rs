@@ -1,11 +1,16 @@
 //! `nomount seed`.
 
+use super::host_output::umask;
 use super::target::now;
 use super::{bytes, exit, host_file, ui};
+use nomount::image::folder_of;
+use nomount::interrupt::Temporary;
 use nomount::ops::seed::{SeedFacts, SeedKind, SeedRequest, seed};
 use nomount::{Error, ErrorKind, Result};
 use serde_json::json;
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Make the small disk from which cloud-init configures a guest
@@ -92,16 +97,13 @@ fn save(path: &Path, image: &[u8], force: bool) -> Result<()> {
         return Err(named(Error::new(ErrorKind::Exists, "there is a file already").hint("--force replaces it")));
     }
     let failed = |error: std::io::Error| named(Error::new(ErrorKind::Io, "cannot make the image").caused_by(error));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    let mut file = tempfile::Builder::new().prefix(".seed").permissions(mode).tempfile_in(folder).map_err(failed)?;
-    file.write_all(image).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    if force {
-        file.persist(path).map_err(|error| failed(error.error))?;
-    } else {
-        file.persist_noclobber(path).map_err(|error| failed(error.error))?;
-    }
-    Ok(())
+    let folder = folder_of(path);
+    let made = Temporary::create(folder, ".nomount-", ".part").map_err(failed)?;
+    let mut file = made.as_file();
+    file.set_permissions(Permissions::from_mode(0o644 & !umask())).map_err(failed)?;
+    file.write_all(image).and_then(|()| file.sync_all()).map_err(failed)?;
+    let named = if force { made.persist(path) } else { made.persist_noclobber(path) };
+    named.map(drop).map_err(failed)
 }
 
 fn text(image: &Path, facts: &SeedFacts) -> Vec<String> {

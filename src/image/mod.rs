@@ -193,6 +193,11 @@ fn probe(file: &HostFile) -> Result<Format> {
     Ok(if nomount_qcow2::probe(&start) { Format::Qcow2 } else { Format::Raw })
 }
 
+/// The folder that a path names a file in: the current one where it names none.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 
 use super::redo;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::open_to_copy;
+use crate::image::{folder_of, open_to_copy};
 use crate::interrupt::Temporary;
 use nomount_block::{HostFile, ReadAt, SetLen, Window, copy_to_zeroed};
 use std::fs::File;
@@ -38,7 +38,7 @@ pub fn copy_image(source: &Path, target: &Path, lock: bool, heard: Heard<'_>) ->
         return Err(redo::unfinished(source).in_image(source));
     }
     let from = open_to_copy(source, lock).map_err(|e| e.in_image(source))?;
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(target);
     let made = Temporary::create(folder, ".nomount-", ".part");
     let into = made.map_err(host("cannot create a file beside the output")).map_err(|e| e.in_image(target))?;
     if rustix::fs::ioctl_ficlone(into.as_file(), &from).is_err() {

@@ -3,7 +3,7 @@
 use super::{Device, STAGING_BUDGET, redo};
 use crate::disk::{Choice, Layout};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Format, Image, ImageOptions};
+use crate::image::{Format, Image, ImageOptions, folder_of};
 use nomount_block::{Overlay, ReadAt, Spill};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -93,7 +93,7 @@ impl DiskEdit {
 
     /// The image's folder, where the files are that a commit needs.
     pub fn folder(&self) -> &Path {
-        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+        folder_of(&self.path)
     }
 
     /// Lets what is written as fresh go to the image at once where memory for it ends. For those who write nothing as

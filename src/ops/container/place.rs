@@ -1,6 +1,7 @@
 //! Where a container's directory and its manifest are.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::folder_of;
 use crate::ops::host_dir::{HostDir, remove};
 use std::ffi::OsString;
 use std::fs;
@@ -26,8 +27,7 @@ impl Place {
         // `DIR/` and `DIR/.` are the directory, too; one that ends in `..` has no name to put a manifest beside.
         let clean: PathBuf = dir.components().collect();
         let name = clean.file_name().ok_or_else(invalid)?.to_owned();
-        let parent =
-            clean.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        let parent = folder_of(&clean).to_owned();
         let mut manifest = name.clone();
         manifest.push(SUFFIX);
         Ok(Self { manifest: clean.with_file_name(manifest), dir: clean, parent, name })

@@ -18,6 +18,7 @@ pub(super) use file::{Phase, encode};
 
 use super::Device;
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::folder_of;
 use crate::interrupt;
 use file::{MAX_REDO, decode};
 use nomount_block::{Overlay, ReadAt, Record, SetLen, WriteAt, replay};
@@ -134,7 +135,7 @@ fn in_front(fresh: &[Record], rest: &[Record], before: u64) -> Vec<Record> {
 /// Writes a redo file, and gives it its name once it is durable. The one for completing takes the place of the other.
 fn put(image: &Path, device: &Device, phase: Phase, lengths: (u64, u64), records: &[Record], sync: bool) -> Result<()> {
     let path = redo_path(image);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(&path);
     let made = tempfile::Builder::new().prefix(".nomount-").suffix(".redo").tempfile_in(folder);
     let mut file = made.map_err(host(&path))?;
     let mut buffered = BufWriter::with_capacity(BUFFER, &mut file);
