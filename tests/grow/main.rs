@@ -10,8 +10,5 @@ mod hostile;
 mod hostile_redo;
 mod matrix;
 mod nova;
-#[path = "../../formats/ext/tests/ext/common/rechecksum.rs"]
-#[allow(dead_code, reason = "the tests of the filesystem use all of it")]
-mod rechecksum;
 mod refused;
 mod spoiled;

@@ -2,8 +2,8 @@
 //! these is reached.
 
 use crate::disks::{Disk, Layout, MIB};
-use crate::rechecksum::{self, Kind, Place, le16, le32};
 use nomount::image::Format;
+use nomount_kit::ext_layout::{self, Kind, Place, le16, le32};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::ops::Range;
@@ -89,7 +89,7 @@ impl Field {
 /// What can be spoiled of a disk.
 pub struct Fields<'a> {
     victim: &'a Victim,
-    ext: Option<rechecksum::Layout>,
+    ext: Option<ext_layout::Layout>,
     pub tables: Vec<Field>,
     pub filesystem: Vec<Field>,
     pub container: Vec<Field>,
@@ -117,7 +117,7 @@ impl<'a> Fields<'a> {
             Layout::MbrPrimary | Layout::MbrLogical => mbr(&victim.bytes),
         };
         let filesystem = &victim.bytes[victim.start..];
-        let layout = rechecksum::Layout::of(filesystem);
+        let layout = ext_layout::Layout::of(filesystem).expect("an ext image");
         fields.filesystem = ext(filesystem, &layout);
         fields.ext = Some(layout);
         fields
@@ -170,7 +170,7 @@ impl<'a> Fields<'a> {
 }
 
 /// The superblock, descriptors, bitmaps, the inodes of the reserve and the journal and what they lead to.
-fn ext(filesystem: &[u8], layout: &rechecksum::Layout) -> Vec<Field> {
+fn ext(filesystem: &[u8], layout: &ext_layout::Layout) -> Vec<Field> {
     let mut places = layout.places(filesystem);
     let wanted = |place: &Place| match place.kind {
         Kind::Superblock | Kind::Descriptor(_) | Kind::BlockBitmap(_) | Kind::InodeBitmap(_) => true,

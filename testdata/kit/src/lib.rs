@@ -8,6 +8,7 @@
 pub mod crash;
 pub mod debian;
 pub mod digest;
+pub mod ext_layout;
 pub mod fixture;
 pub mod judges;
 pub mod scratch;

@@ -3,11 +3,11 @@
 //! e2fsck's "clean" is a run that ends with 0 and says nothing: after some complaints it ends with 0, too. An image that
 //! needs recovery is replayed by debugfs first, because `e2fsck -fn` would look past the log.
 
-use crate::common::rechecksum::Kind;
 use crate::common::spoil::{self, Case};
 use crate::common::{OPTIONS, in_parallel, long, seed};
 use nomount_block::Memory;
 use nomount_ext::{CheckOptions, Error, Report, Severity, Time, check};
+use nomount_kit::ext_layout::Kind;
 use nomount_kit::{fixture, judges, require, scratch, tool};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

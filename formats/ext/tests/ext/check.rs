@@ -1,10 +1,10 @@
 //! The checker on images without fault, on images that wait for recovery, on changes that are not committed yet, and on
 //! images made to take its time.
 
-use crate::common::rechecksum::{Kind, Layout, Place, le16, le32};
 use crate::common::{DIRTY, NOW, OPTIONS, WRITABLE, bytes, typical_change};
 use nomount_block::{Error as DeviceError, Extent, HostFile, Memory, ReadAt};
 use nomount_ext::{Attrs, CheckOptions, Error, Filesystem, MkfsOptions, New, ROOT_INO, Report, Severity, check, mkfs};
+use nomount_kit::ext_layout::{Kind, Layout, Place, le16, le32};
 use nomount_kit::{fixture, scratch};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ fn every_step_of_a_change_is_sound_before_and_after_its_commit() {
 fn a_node_with_many_names_is_followed_once() {
     const DEPTH: usize = 6;
     let mut image = fixture::bytes("ext4-1k");
-    let layout = Layout::of(&image);
+    let layout = Layout::of(&image).expect("an ext image");
     let places = layout.places(&image);
     let is_index = |place: &&Place| matches!(place.kind, Kind::ExtentNode(_)) && le16(&image, place.at + DEPTH) == 1;
     let node = places.iter().find(is_index).expect("a tree of depth 2").clone();
@@ -155,7 +155,7 @@ type Spot = (Kind, usize, usize, Vec<u8>);
 fn what_e2fsck_is_silent_about_is_found_and_marked() {
     let spoiled = |name: &str, find: &dyn Fn(&Layout, &[u8]) -> Spot| {
         let mut image = fixture::bytes(name);
-        let layout = Layout::of(&image);
+        let layout = Layout::of(&image).expect("an ext image");
         let (kind, structure, at, value) = find(&layout, &image);
         image[at..at + value.len()].copy_from_slice(&value);
         layout.fix(&mut image, &Place { kind, at: structure, fields: 0..0 });

@@ -1,12 +1,12 @@
 //! Hostile images: every field of every structure spoiled, with its checksum stale and made right again, and random
 //! damage. Nothing may panic, loop, or read without end; what is refused is refused with an error.
 
-use crate::common::rechecksum::Layout;
 use crate::common::{OPTIONS, in_parallel, long, seed, spoil, typical_change};
 use nomount_block::{
     Error as DeviceError, ErrorKind, Extent, ExtentKind, Overlay, ReadAt, Spill, WriteAt, check_range,
 };
 use nomount_ext::{CheckOptions, FileType, Filesystem, MAX_FINDINGS, Options, ROOT_INO, check};
+use nomount_kit::ext_layout::Layout;
 use nomount_kit::fixture;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -247,7 +247,7 @@ fn random_damage() {
     in_parallel(RANDOM.iter().enumerate(), |(number, name)| {
         let mut rng = StdRng::seed_from_u64(seed + number as u64);
         let good = fixture::bytes(name);
-        let layout = Layout::of(&good);
+        let layout = Layout::of(&good).expect("an ext image");
         // Damage to a hole or to contents tells little.
         let places = if matches!(*name, "meta-bg" | "bigalloc") { Vec::new() } else { layout.places(&good) };
         let used: Vec<usize> = (0..good.len() / 1024).filter(|at| good[at * 1024..][..1024] != [0; 1024]).collect();

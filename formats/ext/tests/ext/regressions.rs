@@ -1,9 +1,9 @@
 //! Hostile values that were once taken: each panicked, looped, or would have done harm.
 
 use crate::common::OPTIONS;
-use crate::common::rechecksum::{Kind, Layout, Place, le32};
 use nomount_block::Memory;
 use nomount_ext::{Attrs, Error, Filesystem, New, Options, ROOT_INO};
+use nomount_kit::ext_layout::{Kind, Layout, Place, le32};
 use nomount_kit::fixture;
 
 /// A fixture to be spoiled.
@@ -15,7 +15,7 @@ struct Spoiled {
 impl Spoiled {
     fn of(name: &str) -> Self {
         let bytes = fixture::bytes(name);
-        let layout = Layout::of(&bytes);
+        let layout = Layout::of(&bytes).expect("an ext image");
         Self { bytes, layout }
     }
 

@@ -7,7 +7,6 @@ pub mod judged;
 pub mod log;
 pub mod made;
 pub mod model;
-pub mod rechecksum;
 pub mod spoil;
 pub mod workloads;
 

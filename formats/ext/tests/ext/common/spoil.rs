@@ -1,6 +1,6 @@
 //! Fields of structures spoiled one by one, with their checksums stale or made right again.
 
-use super::rechecksum::{Kind, Layout, Place, le16, le32};
+use nomount_kit::ext_layout::{Kind, Layout, Place, le16, le32};
 use nomount_kit::fixture;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -51,7 +51,7 @@ pub fn each_field(
     mut visit: impl FnMut(&[u8], Case),
 ) {
     let mut image = fixture::bytes(name);
-    let layout = Layout::of(&image);
+    let layout = Layout::of(&image).expect("an ext image");
     for place in layout.places(&image) {
         let block = place.at / layout.block * layout.block..(place.at / layout.block + 1) * layout.block;
         for (offset, len) in fields(&place) {
