@@ -11,6 +11,7 @@ pub mod digest;
 pub mod ext_layout;
 pub mod fixture;
 pub mod judges;
+pub mod mutants;
 pub mod scratch;
 pub mod shared;
 pub mod tool;
