@@ -180,8 +180,8 @@ const OTHERS: &[(usize, &[u8], &str)] = &[
 ];
 
 /// Tells the format by the magic: qcow2, or raw where no other container is recognised.
-fn probe(file: &HostFile) -> Result<Format> {
-    let mut start = vec![0; PROBE.min(file.len() as usize)];
+pub(crate) fn probe(file: &dyn ReadAt) -> Result<Format> {
+    let mut start = vec![0; file.len().min(PROBE as u64) as usize];
     file.read_at(0, &mut start)?;
     let magic = |(at, magic, _): &&(usize, &[u8], &str)| start.get(*at..).is_some_and(|rest| rest.starts_with(magic));
     if let Some((_, _, name)) = OTHERS.iter().find(magic) {

@@ -14,6 +14,7 @@ mod extract;
 pub mod glob;
 pub mod guest;
 mod guest_names;
+pub mod harness;
 mod host_dir;
 mod id_map;
 pub mod inject;
