@@ -115,12 +115,21 @@ impl Stream {
 
 /// Prints a JSON document to standard output, with the schema's version first.
 pub fn json(value: Value) -> io::Result<()> {
+    lines([serde_json::to_string_pretty(&document(value)).expect("a JSON value can be printed")])
+}
+
+/// The same as one line, where there may be many.
+pub fn json_line(value: Value) -> io::Result<()> {
+    lines([document(value).to_string()])
+}
+
+fn document(value: Value) -> Value {
     let mut document = serde_json::Map::from_iter([("schema".to_owned(), json!(SCHEMA))]);
     match value {
         Value::Object(fields) => document.extend(fields),
         other => drop(document.insert("result".to_owned(), other)),
     }
-    lines([serde_json::to_string_pretty(&Value::Object(document)).expect("a JSON value can be printed")])
+    Value::Object(document)
 }
 
 /// Prints how far work has come as a line of JSON, on standard error.

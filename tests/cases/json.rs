@@ -58,6 +58,7 @@ size disk.qcow2
 can-resize disk.qcow2 1G
 is-partitionless disk.qcow2
 check disk.qcow2
+check --deterministic disk.qcow2
 mkfs new.img 8M
 grow base.qcow2 80M
 shrink base.qcow2 70M
