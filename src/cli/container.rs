@@ -2,7 +2,7 @@
 
 use super::owners;
 use super::password::random_bytes;
-use super::target::{ImageArgs, Target, now};
+use super::target::{DeviceArgs, ImageArgs, Target, now};
 use super::{exit, progress, ui};
 use nomount::image::Backing;
 use nomount::ops::container::{Applied, Setup, SetupRequest, Teardown, TeardownRequest, clean, setup, teardown};
@@ -94,6 +94,8 @@ struct TeardownArgs {
     /// Do not look whether a virtual machine or another program has the image open
     #[arg(long)]
     no_lock: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Do not wait for the disk: faster, for images that are thrown away when the machine stops
     #[arg(long)]
     no_sync: bool,
@@ -220,6 +222,7 @@ fn run_teardown(args: &TeardownArgs) -> Result<u8> {
         Some(None) => Backing::Beside,
         Some(Some(folder)) => Backing::In(folder.clone()),
     };
+    session.image = args.device.on(session.image);
     let request = TeardownRequest { commit: args.commit, force: args.force, image: args.image.clone(), session };
     let done = teardown(&args.dir, &request)?;
     print_teardown(&args.dir, &done, args.json).map_err(ui::output_failed)?;

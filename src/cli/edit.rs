@@ -1,7 +1,7 @@
 //! What commands that change the files of an image share: their options, and opening, committing and telling of it.
 
 use super::output::Output;
-use super::target::{ImageArgs, Target, now};
+use super::target::{DeviceArgs, ImageArgs, Target, now};
 use super::{exit, password, ui};
 use nomount::image::ImageOptions;
 use nomount::ops::Editor;
@@ -20,6 +20,8 @@ const SHOWN: usize = 20;
 pub struct EditArgs {
     #[command(flatten)]
     pub open: ImageArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Write a new image and leave this one alone
     #[arg(long, short = 'o', value_name = "NEW")]
     pub output: Option<PathBuf>,
@@ -80,7 +82,7 @@ impl EditArgs {
 
     /// Makes the copy that --output asks for.
     pub fn prepare(&self, target: &Target) -> Result<Prepared> {
-        let how = self.open.image_options();
+        let how = self.device.on(self.open.image_options());
         let partition = self.open.choice(target)?;
         let output =
             self.output.as_deref().map(|new| Output::prepare(&target.image, new, how.format, how.lock)).transpose()?;

@@ -2,7 +2,7 @@
 
 use super::password::random_bytes;
 use super::progress;
-use super::target::{ImageArgs, Target, now};
+use super::target::{DeviceArgs, ImageArgs, Target, now};
 use super::{bytes, exit, ui};
 use nomount::ops::decompressed;
 use nomount::ops::mkfs::{
@@ -44,6 +44,8 @@ pub struct Args {
     size: Option<String>,
     #[command(flatten)]
     open: ImageArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Which filesystem: ext2, ext3, ext4, vfat, swap, ntfs, xfs or btrfs. By default that of --os-type, else ext4
     #[arg(long = "type", short = 't', value_name = "TYPE", value_parser = parse_type)]
     kind: Option<&'static str>,
@@ -413,7 +415,7 @@ pub fn run(args: &Args) -> Result<u8> {
     let unit = args.block_size.map_or(1024, u64::from);
     let reproducible = std::env::var_os("SOURCE_DATE_EPOCH").is_some();
     let request = MkfsRequest {
-        image: nomount::image::ImageOptions { sync: !args.no_sync, ..args.open.image_options() },
+        image: nomount::image::ImageOptions { sync: !args.no_sync, ..args.device.on(args.open.image_options()) },
         partition: args.open.choice(&target)?,
         size: args.size.as_deref().map(|text| bytes::parse(text, unit)).transpose().map_err(usage)?,
         what,

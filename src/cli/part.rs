@@ -2,7 +2,7 @@
 
 use super::bytes;
 use super::password::random_bytes;
-use super::target::{ImageArgs, Target};
+use super::target::{DeviceArgs, ImageArgs, Target};
 use super::{exit, part_show, ui};
 use clap::Subcommand;
 use nomount::disk::Choice;
@@ -69,6 +69,8 @@ pub struct EditArgs {
     pub image: OsString,
     #[command(flatten)]
     open: ImageArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Say what would be done and write nothing
     #[arg(long, short = 'n')]
     pub dry_run: bool,
@@ -260,7 +262,7 @@ fn usage(text: impl Into<String>) -> Error {
 
 impl EditArgs {
     fn image_options(&self) -> ImageOptions {
-        ImageOptions { sync: !self.no_sync, ..self.open.image_options() }
+        ImageOptions { sync: !self.no_sync, ..self.device.on(self.open.image_options()) }
     }
 
     /// The image and the partition that is named, if any.

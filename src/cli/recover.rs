@@ -1,6 +1,6 @@
 //! `nomount recover`.
 
-use super::target::{ContainerArgs, Target};
+use super::target::{ContainerArgs, DeviceArgs, Target};
 use super::{exit, ui};
 use nomount::Result;
 use nomount::session::Recovered;
@@ -21,6 +21,8 @@ pub struct Args {
     image: OsString,
     #[command(flatten)]
     open: ContainerArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -29,7 +31,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
-    let done = nomount::session::recover(&target.image, &args.open.image_options())
+    let done = nomount::session::recover(&target.image, &args.device.on(args.open.image_options()))
         .map_err(|error| error.in_image(&target.image))?;
     if args.json {
         let (recovered, taken_back) = (done == Recovered::Completed, done == Recovered::TakenBack);

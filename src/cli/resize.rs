@@ -3,7 +3,7 @@
 use super::edit::parse_verify;
 use super::output::Output;
 use super::progress;
-use super::target::{self, ContainerArgs, ImageArgs, Target};
+use super::target::{self, ContainerArgs, DeviceArgs, ImageArgs, Target};
 use super::{bytes, exit, ui};
 use nomount::disk::Choice;
 use nomount::image::ImageOptions;
@@ -19,6 +19,8 @@ use std::path::PathBuf;
 /// Options of every change of size.
 #[derive(Debug, clap::Args)]
 struct Common {
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Say what would be done and write nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -161,7 +163,7 @@ fn choice(open: &ImageArgs, target: &Target, own: Option<Choice>) -> Result<Choi
 
 impl Common {
     fn image(&self, open: ImageOptions) -> ImageOptions {
-        ImageOptions { sync: !self.no_sync, ..open }
+        ImageOptions { sync: !self.no_sync, ..self.device.on(open) }
     }
 
     /// Runs a change on the image, or on a new one, and tells what it did.

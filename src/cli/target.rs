@@ -35,6 +35,21 @@ pub struct ImageArgs {
     partition: Option<Choice>,
 }
 
+/// Options of every command that changes an image.
+#[derive(Debug, Clone, Args)]
+pub struct DeviceArgs {
+    /// Also change a block device of this host; one that is mounted or in use otherwise needs --no-lock, too
+    #[arg(long)]
+    allow_device: bool,
+}
+
+impl DeviceArgs {
+    /// How to open the image for changes, where it would be opened for reading like this.
+    pub fn on(&self, image: ImageOptions) -> ImageOptions {
+        ImageOptions { device: self.allow_device, ..image }
+    }
+}
+
 /// A format, or none to look at the magic.
 type FormatChoice = Option<Format>;
 

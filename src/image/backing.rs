@@ -6,6 +6,8 @@ use crate::error::{Error, ErrorKind, Result};
 use nomount_block::{HostFile, ReadAt};
 use nomount_qcow2::{Info, Qcow2};
 use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -36,9 +38,12 @@ pub(super) fn open(
     if chain.len() >= MAX_CHAIN {
         return Err(Error::new(ErrorKind::Limit, format!("more than {MAX_CHAIN} backing files")));
     }
-    let path = allowed_path(name, image, &options.backing)?;
+    let (path, folder) = allowed_path(name, image, &options.backing)?;
     let named = |error: Error| error.in_image(&path);
-    let file = open_file(&path, false).map_err(named)?;
+    let file = open_file(&path, false, rustix::fs::OFlags::empty()).map_err(named)?;
+    if !is_below(&file, &folder) {
+        return Err(named(Error::new(ErrorKind::Refused, "the backing file has just become another one")));
+    }
     if options.lock {
         locks.push(Lock::take(&file, LockKind::Read).map_err(named)?);
     }
@@ -63,9 +68,16 @@ pub(super) fn open(
     }
 }
 
-/// The path of a backing file, if it may be opened: a plain file name that leads, links followed, into the folder
-/// that was allowed.
-fn allowed_path(name: &[u8], image: &Path, backing: &Backing) -> Result<PathBuf> {
+/// Whether what was opened is in the folder, as far as the host tells: whoever may write there may have put a link in
+/// place of the file after its path was looked at.
+fn is_below(file: &File, folder: &Path) -> bool {
+    let place = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    place.map_or(true, |place| place.starts_with(folder))
+}
+
+/// The path of a backing file without links in it, and the folder that was allowed, if it may be opened: a plain file
+/// name that leads, links followed, into that folder.
+fn allowed_path(name: &[u8], image: &Path, backing: &Backing) -> Result<(PathBuf, PathBuf)> {
     let shown = name.escape_ascii();
     let refused = |why: String| Error::new(ErrorKind::Refused, why);
     let beside = image.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
@@ -92,5 +104,5 @@ fn allowed_path(name: &[u8], image: &Path, backing: &Backing) -> Result<PathBuf>
         return Err(refused(format!("the backing file {} is outside {}", path.display(), folder.display()))
             .hint("allow its folder with --allow-backing=FOLDER"));
     }
-    Ok(path)
+    Ok((path, folder))
 }

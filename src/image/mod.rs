@@ -1,14 +1,17 @@
 //! What to open and how: the one place where a host file becomes a device.
 
 mod backing;
+mod host_use;
 mod lock;
 
 pub use backing::{Backing, MAX_CHAIN};
+pub use host_use::{LOOKED_AT, user_of};
 
 use crate::error::{Error, ErrorKind, Result};
 use lock::{Lock, LockKind};
 use nomount_block::{HostFile, ReadAt, SetLen};
 use nomount_qcow2::Qcow2;
+use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -53,14 +56,16 @@ pub struct ImageOptions {
     pub backing: Backing,
     /// Whether barriers reach the medium; without, a loss of power may damage the image.
     pub sync: bool,
-    /// Whether other users of the image are looked for, as QEMU does.
+    /// Whether other users of the image are looked for, as QEMU does; for writing, this host's mounts among them.
     pub lock: bool,
+    /// Whether a block device of this host may be written.
+    pub device: bool,
 }
 
 impl Default for ImageOptions {
-    /// For reading, format by magic, no backing files, with locks.
+    /// For reading, format by magic, no backing files, with locks, no block devices.
     fn default() -> Self {
-        Self { format: None, write: false, backing: Backing::Refused, sync: true, lock: true }
+        Self { format: None, write: false, backing: Backing::Refused, sync: true, lock: true, device: false }
     }
 }
 
@@ -90,7 +95,10 @@ impl Image {
     }
 
     fn open_unnamed(path: &Path, options: &ImageOptions) -> Result<Self> {
-        let file = open_file(path, options.write)?;
+        let file = match options.write {
+            true => host_use::open_for_writing(path, options)?,
+            false => open_file(path, false, OFlags::empty())?,
+        };
         let mut locks = Vec::new();
         if options.lock {
             let kind = if options.write { LockKind::Write } else { LockKind::Read };
@@ -119,7 +127,7 @@ impl Image {
 
 /// Opens the file of an image to copy it. With `lock`, nobody can open it for writing as long as the file is open.
 pub(crate) fn open_to_copy(path: &Path, lock: bool) -> Result<File> {
-    let file = open_file(path, false)?;
+    let file = open_file(path, false, OFlags::empty())?;
     if lock {
         // The lock belongs to the open file, not to the value that took it.
         drop(Lock::take(&file, LockKind::Read)?);
@@ -130,7 +138,8 @@ pub(crate) fn open_to_copy(path: &Path, lock: bool) -> Result<File> {
 /// The name of an image's backing file, where it counts from the image's own folder.
 pub fn relative_backing(path: &Path, format: Option<Format>) -> Result<Option<Vec<u8>>> {
     let named = |error: Error| error.in_image(path);
-    let file = HostFile::new(open_file(path, false).map_err(named)?, false).map_err(|e| named(e.into()))?;
+    let file =
+        HostFile::new(open_file(path, false, OFlags::empty()).map_err(named)?, false).map_err(|e| named(e.into()))?;
     let format = format.map_or_else(|| probe(&file), Ok).map_err(named)?;
     let info = match format {
         Format::Raw => return Ok(None),
@@ -139,8 +148,8 @@ pub fn relative_backing(path: &Path, format: Option<Format>) -> Result<Option<Ve
     Ok(info.backing_file.filter(|name| !name.starts_with(b"/")))
 }
 
-/// Opens a regular file or a block device of the host.
-fn open_file(path: &Path, write: bool) -> Result<File> {
+/// Opens a regular file or a block device of the host, with these flags besides.
+fn open_file(path: &Path, write: bool, flags: OFlags) -> Result<File> {
     let host = |error: std::io::Error| {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,
@@ -150,7 +159,7 @@ fn open_file(path: &Path, write: bool) -> Result<File> {
         Error::new(kind, if write { "cannot open for writing" } else { "cannot open" }).caused_by(error)
     };
     // Not blocking: a named pipe would wait for its other end.
-    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let flags = flags.union(OFlags::NONBLOCK).bits() as i32;
     let file = OpenOptions::new().read(true).write(write).custom_flags(flags).open(path).map_err(host)?;
     let file_type = file.metadata().map_err(host)?.file_type();
     if file_type.is_file() || file_type.is_block_device() {
