@@ -1,12 +1,12 @@
 //! A file of the host that appears under its name when it is complete, or standard output.
 
-use nomount::image::folder_of;
+use nomount::image::{folder_of, user_of};
 use nomount::interrupt::Temporary;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where bytes of a guest go on the host.
@@ -40,11 +40,22 @@ impl HostOutput {
             };
             Error::new(kind, format!("cannot write {}", path.display())).caused_by(error)
         };
+        if is_trap(path) {
+            let message = format!("{} is a symbolic link that somebody else put into a shared folder", path.display());
+            return Err(Error::new(ErrorKind::Refused, message).hint("name the file that it leads to"));
+        }
         // Through links that lead to a file, as open(2) goes.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         match path.metadata() {
             Ok(meta) if meta.is_dir() => Err(failed(io::ErrorKind::IsADirectory.into())),
-            Ok(meta) if !meta.is_file() => OpenOptions::new().write(true).open(&path).map(Self::Open).map_err(failed),
+            Ok(meta) if !meta.is_file() => {
+                if meta.file_type().is_block_device()
+                    && let Some(user) = user_of(&path)
+                {
+                    return Err(Error::new(ErrorKind::Busy, format!("{} is in use: {user}", path.display())));
+                }
+                OpenOptions::new().write(true).open(&path).map(Self::Open).map_err(failed)
+            }
             found => {
                 let folder = folder_of(&path);
                 let file = Temporary::create(folder, ".nomount-", ".part").map_err(|error| match error.kind() {
@@ -81,6 +92,18 @@ impl HostOutput {
     }
 }
 
+/// Whether the last name of a path is a link that Linux follows for nobody but its owner, where it protects links:
+/// others put it into a sticky folder that all may write to, such as /tmp.
+fn is_trap(path: &Path) -> bool {
+    let (Ok(link), Ok(folder)) = (path.symlink_metadata(), folder_of(path).metadata()) else { return false };
+    let own = rustix::process::geteuid().as_raw();
+    link.is_symlink() && sets_trap(link.uid(), (folder.mode(), folder.uid()), own)
+}
+
+fn sets_trap(link: u32, (mode, folder): (u32, u32), own: u32) -> bool {
+    mode & 0o1002 == 0o1002 && link != own && link != folder
+}
+
 /// The bits that new files of this process do not get.
 pub fn umask() -> u32 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -102,6 +125,33 @@ impl Write for HostOutput {
             Self::Standard(out) => out.flush(),
             Self::Open(file) => file.flush(),
             Self::Beside(file, _) => file.as_file().flush(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_of_others_in_shared_folders_are_traps() {
+        let (tmp, home) = ((0o41777, 0), (0o40755, 1000));
+        assert!(sets_trap(1001, tmp, 1000) && sets_trap(1001, tmp, 0));
+        assert!(!sets_trap(1000, tmp, 1000) && !sets_trap(0, tmp, 1000) && !sets_trap(1001, home, 1000));
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+        assert!(!is_trap(&link) && !is_trap(&file));
+        let mut output = HostOutput::open(Some(link.as_os_str()), "a file").unwrap();
+        output.write_all(b"new").unwrap();
+        output.keep().unwrap();
+        assert!(std::fs::read(&file).unwrap() == b"new" && link.is_symlink());
+        // Only root can give a link to somebody else.
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::lchown(&link, Some(4711), None).unwrap();
+            assert_eq!(HostOutput::open(Some(link.as_os_str()), "a file").unwrap_err().kind(), ErrorKind::Refused);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::edit::{self, EditArgs, More};
 use super::groupadd::image_only;
+use super::host_output::HostOutput;
 use super::target::now;
 use super::{host_file, ui};
 use nomount::disk::Choice;
@@ -9,7 +10,8 @@ use nomount::ops::script::{Output, Script};
 use nomount::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Run a script of guestfish commands that are about files
@@ -88,7 +90,11 @@ fn give(output: Output, args: &EditArgs) -> Result<()> {
             ui::note(&format!("would write {name}"));
             Ok(())
         }
-        Output::Save { name, contents } => std::fs::write(&name, contents)
-            .map_err(|error| Error::new(ErrorKind::Io, format!("cannot write {name}")).caused_by(error)),
+        Output::Save { name, contents } => {
+            let mut output = HostOutput::open(Some(OsStr::new(&name)), "a file")?;
+            let written = output.write_all(&contents);
+            written.map_err(|error| Error::of_host(format!("cannot write {name}"), error))?;
+            output.keep()
+        }
     }
 }

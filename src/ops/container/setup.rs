@@ -10,7 +10,7 @@ use crate::session::{Session, SessionOptions};
 use crate::tree::GuestPath;
 use rustix::fs::Mode;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// What to make of an image.
@@ -135,7 +135,7 @@ impl Directory {
     fn restore(&self) {
         if let Some(mode) = self.before {
             // It worked the other way just now; if it does not, the directory is closed, which harms nobody.
-            let _ = fs::set_permissions(&self.path, fs::Permissions::from_mode(mode));
+            let _ = self.top().map(|top| rustix::fs::fchmod(&top, Mode::from_raw_mode(mode)));
         }
     }
 

@@ -10,10 +10,10 @@ use crate::interrupt::Unfinished;
 use crate::ops::Progress;
 use crate::ops::host_dir::{Facts, HostDir, host_time};
 use crate::ops::populate::{Contents, Item, Meta, Node, Source, clean};
-use crate::tree::{GuestPath, Xattr};
+use crate::tree::{FileKind, GuestPath, Xattr};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr, ftruncate,
-    futimens, linkat, makedev, mkdirat, mknodat, openat, renameat, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Timestamps, Uid, XattrFlags, fchmod, fchown, fsetxattr, ftruncate, futimens,
+    linkat, makedev, mkdirat, mknodat, openat, renameat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use std::fs::File;
@@ -151,7 +151,7 @@ impl Out<'_> {
             Node::Symlink(target) => {
                 self.give_way(&dir, name, to)?;
                 symlinkat(target, &dir, name).map_err(self.failed("make the symbolic link", to))?;
-                self.give(&dir, name, meta);
+                self.give(&dir, name, to, meta, FileKind::Symlink)?;
             }
             Node::Fifo => self.make_node(&dir, name, to, meta, (FileType::Fifo, 0))?,
             Node::CharDevice(major, minor) => {
@@ -269,10 +269,12 @@ impl Out<'_> {
             }
             made => made.map_err(self.failed("make", to))?,
         }
-        // Whatever the caller's umask is. It was just made, and is no link.
-        rustix::fs::chmodat(dir, name, mode, AtFlags::empty()).map_err(self.failed("set the mode of", to))?;
-        self.give(dir, name, meta);
-        Ok(())
+        let kind = match kind {
+            FileType::Fifo => FileKind::Fifo,
+            FileType::CharacterDevice => FileKind::CharDevice,
+            _ => FileKind::BlockDevice,
+        };
+        self.give(dir, name, to, meta, kind)
     }
 
     /// Removes what has the name, but for a directory.
@@ -293,17 +295,22 @@ impl Out<'_> {
         }
     }
 
-    /// Gives owner and times to something that cannot be opened.
-    fn give(&mut self, dir: &HostDir, name: &[u8], meta: &Meta) {
+    /// Gives owner, mode and times to something that cannot be opened.
+    fn give(&mut self, dir: &HostDir, name: &[u8], to: &GuestPath, meta: &Meta, kind: FileKind) -> Result<()> {
+        let made = dir.made(name, kind).map_err(self.failed("set the attributes of", to))?;
         if self.how.keep.ownership {
             let (uid, gid) = (Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)));
-            let given = chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-            self.lost.owners += u64::from(!given);
+            self.lost.owners += u64::from(made.chown(uid, gid).is_err());
+        }
+        if kind != FileKind::Symlink {
+            // Whatever the caller's umask is.
+            made.chmod(self.mode(meta, false)).map_err(self.failed("set the mode of", to))?;
         }
         if self.how.keep.timestamps {
             // Not every filesystem has times of links.
-            let _ = utimensat(dir, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW);
+            let _ = made.set_times(&times(meta));
         }
+        Ok(())
     }
 
     /// Gives owner, attributes, mode and times to an open file or directory.
@@ -314,11 +321,15 @@ impl Out<'_> {
             owned = fchown(&open, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid))).is_ok();
             self.lost.owners += u64::from(!owned);
         }
-        if self.how.keep.xattrs {
-            let set = |(name, value): &&Xattr| fsetxattr(&open, &**name, value, XattrFlags::empty()).is_err();
-            self.lost.xattrs += meta.xattrs.iter().filter(set).count() as u64;
-        }
         let owned = owned && self.how.keep.ownership;
+        if self.how.keep.xattrs {
+            // Capabilities of a program are what set-id bits are.
+            let given = |(name, value): &&Xattr| {
+                (owned || name != b"security.capability")
+                    && fsetxattr(&open, &**name, value, XattrFlags::empty()).is_ok()
+            };
+            self.lost.xattrs += meta.xattrs.iter().filter(|xattr| !given(xattr)).count() as u64;
+        }
         let mode = Mode::from_raw_mode(self.mode(meta, owned));
         fchmod(&open, mode).map_err(self.failed("set the mode of", to))?;
         if self.how.keep.timestamps {

@@ -5,8 +5,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ops::host_dir::{Facts, HostDir, host_error, host_time};
 use crate::tree::{FileKind, GuestPath, Stat, Xattr};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown, fsetxattr,
-    ftruncate, futimens, linkat, makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Timestamps, Uid, XattrFlags, fchmod, fchown, fsetxattr, ftruncate, futimens,
+    linkat, makedev, mkdirat, mknodat, openat, symlinkat,
 };
 use rustix::io::Errno;
 use std::fs::File;
@@ -145,13 +145,13 @@ impl Extractor<'_> {
     /// Gives owner, mode and times to something that cannot be opened.
     fn give(&mut self, dir: &HostDir, name: &[u8], path: &GuestPath, stat: &Stat) -> Result<()> {
         let failed = |e| host_error("set the attributes", path, e);
+        let made = dir.made(name, stat.kind).map_err(failed)?;
         let now = dir.facts(name).map_err(failed)?;
-        self.owner(&now, stat, |uid, gid| chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW));
+        self.owner(&now, stat, |uid, gid| made.chown(Some(uid), Some(gid)));
         if stat.kind != FileKind::Symlink {
-            // It was just made, in a directory that nobody else can enter, and is no link.
-            chmodat(dir, name, Mode::from_raw_mode(stat.mode), AtFlags::empty()).map_err(failed)?;
+            made.chmod(stat.mode).map_err(failed)?;
         }
-        utimensat(dir, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
+        made.set_times(&times(stat)).map_err(failed)
     }
 
     /// Gives owner, mode and times to an open file or directory.

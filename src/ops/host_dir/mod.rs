@@ -2,6 +2,7 @@
 //! mount point crossed, whoever else writes there at the same time.
 
 mod facts;
+mod made;
 mod remove;
 
 pub(crate) use facts::{Facts, host_time, kind_name};
@@ -51,6 +52,9 @@ fn open_inside(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> rustix::io::R
     match openat2(dir, name, flags, Mode::empty(), resolve) {
         // Before Linux 5.6, and where a filter forbids what it does not know.
         Err(Errno::NOSYS | Errno::PERM) => {
+            if name == b".." || name.contains(&b'/') {
+                return Err(Errno::XDEV);
+            }
             let fd = openat(dir, name, flags, Mode::empty())?;
             if fstat(&fd)?.st_dev == fstat(dir)?.st_dev { Ok(fd) } else { Err(Errno::XDEV) }
         }
