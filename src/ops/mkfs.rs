@@ -116,17 +116,7 @@ pub fn mkfs(path: &Path, request: MkfsRequest) -> Result<MkfsReport> {
     // Only a raw image of its own grows: in others the size is that of the guest's disk.
     let raw = request.image.format == Some(Format::Raw) || length == Some(0);
     let whole = !matches!(request.partition, Choice::Number(_));
-    if let (Some(have), Some(want)) = (length, request.size)
-        && raw
-        && whole
-        && have < want
-        && !request.dry_run
-    {
-        let file = OpenOptions::new().write(true).open(path);
-        file.and_then(|file| file.set_len(want))
-            .map_err(|error| named(Error::new(ErrorKind::Io, "cannot make the image longer").caused_by(error)))?;
-    }
-    existing(path, request, false).map_err(named)
+    existing(path, request, raw && whole).map_err(named)
 }
 
 /// A new image, raw or qcow2.
@@ -153,7 +143,8 @@ fn create(path: &Path, request: MkfsRequest) -> Result<MkfsReport> {
         Format::Qcow2 => container(file, size, request.image.sync),
     };
     let how = ImageOptions { format: Some(format), ..request.image.clone() };
-    let result = empty.and_then(|()| existing(path, MkfsRequest { image: how, ..request }, true));
+    let result = empty.and_then(|()| existing(path, MkfsRequest { image: how, ..request }, false));
+    let result = result.map(|report| MkfsReport { created: true, ..report });
     if result.is_ok() {
         unfinished.finish();
     }
@@ -207,11 +198,12 @@ fn wipe(device: &mut impl WriteAt) -> Result<()> {
     Ok(())
 }
 
-fn existing(path: &Path, mut request: MkfsRequest, created: bool) -> Result<MkfsReport> {
+/// With `grow`, the image becomes as long as is asked for: once it is locked, and nothing is in the way.
+fn existing(path: &Path, mut request: MkfsRequest, grow: bool) -> Result<MkfsReport> {
     let write = !request.dry_run;
     let how = ImageOptions { write, ..request.image.clone() };
-    let image = Image::open(path, &how)?;
-    let place = place(&image.device, request.partition, request.force)?;
+    let mut image = Image::open(path, &how)?;
+    let mut place = place(&image.device, request.partition, request.force)?;
     let redo = redo_path(path);
     if redo.exists() {
         if !request.force {
@@ -222,6 +214,14 @@ fn existing(path: &Path, mut request: MkfsRequest, created: bool) -> Result<Mkfs
             std::fs::remove_file(&redo)
                 .map_err(|error| Error::new(ErrorKind::Io, "cannot remove the unfinished commit").caused_by(error))?;
         }
+    }
+    if let Some(want) = request.size
+        && grow
+        && write
+        && image.device.len() < want
+    {
+        image.device.set_len(want)?;
+        place.len = want;
     }
     let mut len = place.len;
     match &mut request.what {
@@ -246,7 +246,7 @@ fn existing(path: &Path, mut request: MkfsRequest, created: bool) -> Result<Mkfs
     let partition = place.partition;
     if !write {
         let made = plan(&request.what, len)?;
-        return Ok(MkfsReport { made, filled: None, partition, created });
+        return Ok(MkfsReport { made, filled: None, partition, created: false });
     }
     let volume = partition.map_or("whole device".to_owned(), |number| format!("partition {number}"));
     let named = |error: Error| error.in_volume(volume.clone());
@@ -262,7 +262,7 @@ fn existing(path: &Path, mut request: MkfsRequest, created: bool) -> Result<Mkfs
         }
         _ => None,
     };
-    Ok(MkfsReport { made, filled, partition, created })
+    Ok(MkfsReport { made, filled, partition, created: false })
 }
 
 fn fill<D: WriteAt>(path: &Path, device: D, from: From, how: Fill, options: Options) -> Result<Filled> {

@@ -34,10 +34,11 @@ pub fn copy_image(source: &Path, target: &Path, lock: bool, heard: Heard<'_>) ->
             Error::new(kind, what).caused_by(error)
         }
     };
+    let from = open_to_copy(source, lock).map_err(|e| e.in_image(source))?;
+    // With the lock: nobody commits any more.
     if redo::pending(source)? {
         return Err(redo::unfinished(source).in_image(source));
     }
-    let from = open_to_copy(source, lock).map_err(|e| e.in_image(source))?;
     let folder = folder_of(target);
     let made = Temporary::create(folder, ".nomount-", ".part");
     let into = made.map_err(host("cannot create a file beside the output")).map_err(|e| e.in_image(target))?;
