@@ -342,27 +342,13 @@ fn owners_come_back_as_they_went() {
 fn crafted(commands: &[&str]) -> Case {
     let folder = scratch::folder();
     let image = folder.path().join("disk");
-    fs::File::create(&image).unwrap().set_len(4 << 20).unwrap();
-    let features = "none,ext_attr,filetype,sparse_super,extent";
-    let made = output(command("mke2fs").args(["-q", "-F", "-b", "1024", "-O", features]).arg(&image));
-    assert!(made.status.success(), "{made:?}");
-    let script = folder.path().join("script");
-    fs::write(&script, commands.join("\n")).unwrap();
-    let done = output(command("debugfs").arg("-w").arg("-f").arg(&script).arg(&image));
-    assert!(done.status.success(), "{done:?}");
-    fs::remove_file(script).unwrap();
+    common::hostile::ext(&image, commands);
     Case { folder, image, offset: 0 }
 }
 
 /// Writes other names over names, of the same length.
 fn patch(case: &Case, names: &[(&[u8], &[u8])]) {
-    let mut bytes = fs::read(&case.image).unwrap();
-    for (from, to) in names {
-        assert_eq!(from.len(), to.len());
-        let at = bytes.windows(from.len()).position(|part| part == *from).expect("the name is there");
-        bytes[at..at + to.len()].copy_from_slice(to);
-    }
-    fs::write(&case.image, bytes).unwrap();
+    names.iter().for_each(|(from, to)| common::hostile::overwrite(&case.image, from, to));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// A program that ends with the test.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -65,7 +65,7 @@ fn an_image_that_qemu_has_open_is_busy() {
 }
 
 /// A lock that was dropped lives on in a process that another test starts, from its fork to its exec.
-fn eventually(mut done: impl FnMut() -> bool) -> bool {
+pub fn eventually(mut done: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(30) {
         if done() {

@@ -5,6 +5,7 @@ mod common;
 
 mod check;
 mod compat;
+mod confined;
 mod copy;
 mod customize;
 mod disks;
@@ -13,6 +14,7 @@ mod fat;
 mod files;
 mod in_use;
 mod inject;
+mod locks;
 mod look;
 mod mkfs_os;
 mod mounts;

@@ -1,6 +1,7 @@
 //! What the tests of the program share: running it, and the request that they make.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod hostile;
 pub mod session;
 
 use nomount_kit::{scratch, tool};
