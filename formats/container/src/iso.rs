@@ -24,6 +24,11 @@ pub(crate) fn recognise(image: &Image<'_>) -> Option<Format> {
     is_iso.then_some(Format::Iso)
 }
 
+/// Whether the first descriptor belongs to neither, so that a reader may see no disc.
+pub(crate) fn is_udf_alone(image: &Image<'_>) -> bool {
+    identifier(image, 0) == b"BEA01"
+}
+
 pub(crate) fn judge(image: &Image<'_>, rules: &mut Rules) -> Option<u64> {
     let descriptor = &image.descriptors;
     let complete = descriptor.len() >= DESCRIPTOR;

@@ -91,8 +91,14 @@ pub fn judge(device: &dyn ReadAt, claim: Option<Format>) -> Result<Verdict> {
         }
         ([], _) => (vec![Format::Raw], Some(image.len())),
         ([format], _) => (vec![*format], judge_as(*format, &image, &mut rules)?),
-        // A disc that can also be booted as a disk.
-        ([Format::Iso, other], _) if table(other) => (vec![Format::Iso], judge_as(Format::Iso, &image, &mut rules)?),
+        // A disc that can also be booted as a disk. Its partitions need not make sense, unless they are all that a
+        // reader may see.
+        ([Format::Iso, other], _) if table(other) => {
+            if iso::is_udf_alone(&image) {
+                mbr::judge(&image, &mut rules);
+            }
+            (vec![Format::Iso], judge_as(Format::Iso, &image, &mut rules)?)
+        }
         (several, _) => (several.to_vec(), None),
     };
     rules.check("one_format", "the file has one format", formats.len() == 1, || {
