@@ -3,7 +3,7 @@
 //!
 //! The images: all fixtures, one of each format and subformat as QEMU makes them, files that claim several formats,
 //! what is cut short or changed on purpose, and headers spoiled field by field. `NOMOUNT_LONG=1` takes all, else of
-//! the second and the last kind one in eleven.
+//! the second and the last kind one in seventeen.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Of what claims several formats, and of the spoiled headers, one in so many is tried by default.
-const SAMPLE: usize = 11;
+const SAMPLE: usize = 17;
 
 /// The Python that has oslo.utils; none where it cannot be installed here.
 fn python() -> Option<PathBuf> {
