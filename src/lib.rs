@@ -32,7 +32,7 @@
 //! # Layers
 //!
 //! ```text
-//! cli  ->  ops  ->  session  ->  { disk, tree, image }  ->  formats/{ qcow2, ptable, ext, fat }  ->  formats/block
+//! cli  ->  ops  ->  session  ->  { disk, tree, image }  ->  formats/{ container, qcow2, ptable, ext, fat }  ->  formats/block
 //!                   account (text of passwd, shadow, group) depends on nothing
 //! ```
 //!

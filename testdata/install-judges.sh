@@ -35,6 +35,10 @@ missing=()
 if [ $# -eq 0 ] && [ ! -e /etc/selinux/default/contexts/files/file_contexts ]; then
     missing+=(selinux-policy-default)
 fi
+# oslo.utils goes into a virtual environment of Python.
+if [ $# -eq 0 ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    missing+=(python3-venv)
+fi
 for entry in "${tools[@]}"; do
     command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
 done

@@ -1,10 +1,12 @@
 #!/bin/bash
-# Installs the judges where they are missing, makes the Debian images, and runs every check and every test.
+# Installs the judges where they are missing, OpenStack's inspector among them, makes the Debian images, and runs every
+# check and every test.
 # On a fresh machine it needs Rust, git and a network; README.md here says what it costs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 ./testdata/install-judges.sh
+./testdata/oslo-utils.sh >/dev/null
 # With this set, a judge that is missing fails a test instead of skipping it.
 export CI=${CI:-1}
 ./testdata/make-debian.sh prepare

@@ -8,7 +8,8 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// The command line makes no sense.
 pub const USAGE: u8 = 2;
-const REFUSED: u8 = 3;
+/// Refused, or not safe.
+pub const REFUSED: u8 = 3;
 const UNSUPPORTED: u8 = 4;
 const BUSY: u8 = 5;
 const NO_SPACE: u8 = 6;

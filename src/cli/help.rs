@@ -24,6 +24,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         &[
             "info",
             "inspect",
+            "inspect-safety",
             "filesystems",
             "partitions",
             "df",

@@ -32,6 +32,7 @@ mod host_output;
 mod info;
 mod inject;
 mod inspect;
+mod inspect_safety;
 mod json;
 mod ln;
 mod long;
@@ -106,6 +107,7 @@ enum Command {
     Filesystems(filesystems::Args),
     Partitions(part::ListArgs),
     Inspect(inspect::Args),
+    InspectSafety(inspect_safety::Args),
     Write(write::WriteArgs),
     Append(write::AppendArgs),
     Edit(edit_text::Args),
@@ -206,6 +208,7 @@ fn run(arguments: &[OsString]) -> ExitCode {
         Command::Filesystems(args) => filesystems::run(&args),
         Command::Partitions(args) => part::run_list(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::InspectSafety(args) => inspect_safety::run(&args),
         Command::Write(args) => write::run_write(&args),
         Command::Append(args) => write::run_append(&args),
         Command::Edit(args) => edit_text::run(&args),
@@ -293,6 +296,7 @@ impl Command {
             Self::Filesystems(args) => args.json,
             Self::Partitions(args) => args.json,
             Self::Inspect(args) => args.json,
+            Self::InspectSafety(args) => args.json,
             Self::Write(args) => args.json(),
             Self::Append(args) => args.json(),
             Self::Edit(args) => args.edit.json,

@@ -3,6 +3,7 @@
 mod backing;
 mod host_use;
 mod lock;
+pub mod safety;
 
 pub use backing::{Backing, MAX_CHAIN};
 pub use host_use::{LOOKED_AT, user_of};
@@ -10,6 +11,7 @@ pub use host_use::{LOOKED_AT, user_of};
 use crate::error::{Error, ErrorKind, Result};
 use lock::{Lock, LockKind};
 use nomount_block::{HostFile, ReadAt, SetLen};
+use nomount_container::Format as Container;
 use nomount_qcow2::Qcow2;
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
@@ -18,8 +20,6 @@ use std::path::{Path, PathBuf};
 
 /// Memory for the tables of a qcow2 image, in bytes.
 const TABLE_CACHE: usize = 8 << 20;
-/// Bytes looked at to tell the format.
-const PROBE: usize = 1024;
 
 /// How an image stores the guest's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -113,7 +113,7 @@ impl Image {
         let (device, qcow2, chain): (Box<dyn SetLen>, _, _) = match format {
             Format::Raw => (Box::new(file), None, Vec::new()),
             Format::Qcow2 => {
-                let info = nomount_qcow2::read_info(&file)?;
+                let info = read_qcow2(&file)?;
                 let mut chain = Vec::new();
                 let below = backing::open(&info, path, options, &mut chain, &mut locks)?;
                 let how = nomount_qcow2::Options { read_only: !options.write, cache_bytes: TABLE_CACHE };
@@ -143,7 +143,7 @@ pub fn relative_backing(path: &Path, format: Option<Format>) -> Result<Option<Ve
     let format = format.map_or_else(|| probe(&file), Ok).map_err(named)?;
     let info = match format {
         Format::Raw => return Ok(None),
-        Format::Qcow2 => nomount_qcow2::read_info(&file).map_err(|e| named(e.into()))?,
+        Format::Qcow2 => read_qcow2(&file).map_err(named)?,
     };
     Ok(info.backing_file.filter(|name| !name.starts_with(b"/")))
 }
@@ -175,31 +175,50 @@ fn allocated(file: &File) -> Result<u64> {
     Ok(meta.blocks() * 512)
 }
 
-/// Containers that are known by their magic and not opened.
-const OTHERS: &[(usize, &[u8], &str)] = &[
-    (0, b"KDMV", "vmdk"),
-    (0, b"# Disk DescriptorFile", "vmdk descriptor"),
-    (0, b"COWD", "vmdk"),
-    (0, b"vhdxfile", "vhdx"),
-    (0, b"conectix", "vhd"),
-    (0, b"QED\0", "qed"),
-    (0, b"LUKS\xba\xbe", "LUKS encryption"),
-    (0, b"QFI\xfa", "qcow"),
-    (0x40, &[0x7F, 0x10, 0xDA, 0xBE], "vdi"),
-];
-
-/// Tells the format by the magic: qcow2, or raw where no other container is recognised.
+/// Tells the format by the magic: qcow2, or raw where the file's bytes are the guest's. What several formats claim is
+/// refused: which of them is meant is not for the image to say.
 pub(crate) fn probe(file: &dyn ReadAt) -> Result<Format> {
-    let mut start = vec![0; file.len().min(PROBE as u64) as usize];
-    file.read_at(0, &mut start)?;
-    let magic = |(at, magic, _): &&(usize, &[u8], &str)| start.get(*at..).is_some_and(|rest| rest.starts_with(magic));
-    if let Some((_, _, name)) = OTHERS.iter().find(magic) {
-        let message = format!("{name} images are not supported");
-        return Err(Error::new(ErrorKind::Unsupported, message).hint(
-            "convert it with `qemu-img convert -O qcow2`, or name --format raw if these are the disk's own bytes",
-        ));
+    let found = nomount_container::recognise(file)?;
+    match found[..] {
+        [Container::Qcow2] => Ok(Format::Qcow2),
+        _ if found.iter().all(|format| format.is_one_to_one()) => Ok(Format::Raw),
+        [other] => {
+            let message = format!("{} images are not supported", described(other));
+            Err(Error::new(ErrorKind::Unsupported, message).hint(
+                "convert it with `qemu-img convert -O qcow2`, or name --format raw if these are the disk's own bytes",
+            ))
+        }
+        _ => {
+            let names: Vec<&str> = found.iter().map(|format| format.name()).collect();
+            let message = format!("several formats claim this image: {}", names.join(", "));
+            Err(Error::new(ErrorKind::Refused, message)
+                .hint("say with --format which one it is, if you know who made it"))
+        }
     }
-    Ok(if nomount_qcow2::probe(&start) { Format::Qcow2 } else { Format::Raw })
+}
+
+fn described(format: Container) -> &'static str {
+    match format {
+        Container::Luks => "LUKS encryption",
+        other => other.name(),
+    }
+}
+
+/// What the header of a qcow2 image says, of a file that was named as one.
+fn read_qcow2(file: &HostFile) -> Result<nomount_qcow2::Info> {
+    nomount_qcow2::read_info(file).map_err(|error| match error {
+        nomount_qcow2::Error::NotQcow2 => {
+            let found = nomount_container::recognise(file).unwrap_or_default();
+            let name = match found[..] {
+                [] => "raw",
+                [Container::Qcow2] => return error.into(),
+                [format, ..] => described(format),
+            };
+            Error::new(ErrorKind::Corrupt, format!("not a qcow2 image: its first bytes are those of {name}"))
+                .hint("name the format that it has with --format, or none to have it looked at")
+        }
+        error => error.into(),
+    })
 }
 
 /// The folder that a path names a file in: the current one where it names none.
@@ -228,12 +247,75 @@ mod tests {
         assert_eq!(error(Path::new("/"), &options).kind(), ErrorKind::Usage);
         assert_eq!(error(Path::new("/dev/null"), &options).kind(), ErrorKind::Usage);
         assert_eq!(error(Path::new("/nonexistent"), &options).kind(), ErrorKind::NotFound);
-        for (at, magic, name) in OTHERS {
-            let mut bytes = vec![0; 4096];
-            bytes[*at..at + magic.len()].copy_from_slice(magic);
-            let error = error(file(&bytes).path(), &options);
+    }
+
+    /// A file that begins as each of the pieces says.
+    fn made_of(pieces: &[(usize, &[u8])]) -> tempfile::NamedTempFile {
+        let mut bytes = vec![0; 65536];
+        pieces.iter().for_each(|(at, piece)| bytes[*at..*at + piece.len()].copy_from_slice(piece));
+        file(&bytes)
+    }
+
+    const QCOW2: (usize, &[u8]) = (0, b"QFI\xfb\0\0\0\x03");
+    const MBR: (usize, &[u8]) = (510, b"\x55\xaa");
+    const ISO: (usize, &[u8]) = (32768, b"\x01CD001\x01");
+
+    #[test]
+    fn a_format_that_is_not_opened_is_named() {
+        for (at, magic, name) in [
+            (0, &b"KDMV"[..], "vmdk"),
+            (0, b"# Disk DescriptorFile\nversion=1\n", "vmdk"),
+            (0, b"COWD", "vmdk"),
+            (0, b"vhdxfile", "vhdx"),
+            (0, b"conectix", "vhd"),
+            (0, b"QED\0", "qed"),
+            (0, b"LUKS\xba\xbe", "LUKS encryption"),
+            (0, b"QFI\xfb\0\0\0\x01", "qcow"),
+            (0x40, &[0x7f, 0x10, 0xda, 0xbe], "vdi"),
+            (0, b"WithoutFreeSpace", "parallels"),
+        ] {
+            let error = error(made_of(&[(at, magic)]).path(), &ImageOptions::default());
             assert_eq!(error.kind(), ErrorKind::Unsupported);
-            assert!(error.message().contains(name), "{error}");
+            assert!(error.message().contains(&format!("{name} images")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_several_formats_claim_is_refused_until_one_is_named() {
+        let default = ImageOptions::default();
+        let raw = ImageOptions { format: Some(Format::Raw), ..ImageOptions::default() };
+        let luks = (0, &b"LUKS\xba\xbe"[..]);
+        for (pieces, names) in [
+            (&[QCOW2, MBR][..], "qcow2, mbr"),
+            (&[QCOW2, ISO], "qcow2, iso"),
+            (&[QCOW2, (0x40, &[0x7f, 0x10, 0xda, 0xbe])], "qcow2, vdi"),
+            (&[luks, MBR, ISO], "luks, iso, mbr"),
+        ] {
+            let file = made_of(pieces);
+            let error = error(file.path(), &default);
+            assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+            assert!(error.message().contains(names) && error.hint_text().unwrap().contains("--format"), "{error}");
+            assert_eq!(Image::open(file.path(), &raw).unwrap().format, Format::Raw);
+        }
+    }
+
+    /// A disk of an ISO that boots from a stick, and what an earlier filesystem left in free space.
+    #[test]
+    fn disks_whose_bytes_are_the_guests_are_opened_whatever_else_they_hold() {
+        let deep = (40000, &b"LUKS\xba\xbe"[..]);
+        for pieces in [&[ISO][..], &[ISO, MBR], &[MBR, deep], &[(1080, b"\x53\xef"), ISO, deep], &[]] {
+            let image = Image::open(made_of(pieces).path(), &ImageOptions::default()).unwrap();
+            assert_eq!(image.format, Format::Raw);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_qcow2_it_was_said_to_be_is_told_apart() {
+        let options = ImageOptions { format: Some(Format::Qcow2), ..ImageOptions::default() };
+        for (pieces, name) in [(&[][..], "raw"), (&[MBR], "mbr"), (&[(0, &b"KDMV"[..])], "vmdk")] {
+            let error = error(made_of(pieces).path(), &options);
+            let words = format!("not a qcow2 image: its first bytes are those of {name}");
+            assert!(error.kind() == ErrorKind::Corrupt && error.message() == words, "{error}");
         }
     }
 

@@ -50,6 +50,7 @@ apply disk.qcow2 recipe.toml
 run disk.qcow2 script
 info disk.qcow2
 inspect disk.qcow2
+inspect-safety disk.qcow2 missing.img
 filesystems disk.qcow2
 partitions disk.qcow2
 part list disk.qcow2

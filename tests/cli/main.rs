@@ -23,6 +23,7 @@ mod part;
 mod partitions;
 mod passwords;
 mod refusals;
+mod safety;
 mod selinux;
 mod signals;
 mod tar;
