@@ -286,25 +286,28 @@ impl Run {
     }
 }
 
-/// Each image with a few operations of every kind, and some of them spoiled first.
+/// Each image with an operation of every kind, and a few of them spoiled first.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let mut seeds = Vec::new();
-    for base in 0..base::all().len() as u8 {
-        for spoiled in [false, true] {
-            let patches = [(u16::from(base) * 7 + 3, 6, 3, 1)];
-            let mut seed = image::seed(base, if spoiled { &patches } else { &[] });
-            seed.push(2);
-            for what in 0..20u8 {
-                let number = u16::from(what) * 617 + u16::from(base) * 40;
-                seed.extend([what, what ^ base, what.wrapping_mul(37)]);
-                seed.extend(number.to_le_bytes());
-                if what % 5 == 4 {
-                    seed.extend([19, 0, 0]);
-                    seed.extend((number / 3).to_le_bytes());
-                }
-            }
-            seeds.push(seed);
+    let images = 0..base::all().len() as u8;
+    let plain = images.clone().map(|base| (base, Vec::new()));
+    let spoiled = images.step_by(4).map(|base| (base, vec![(u16::from(base) * 7 + 3, 6, 3, 1)]));
+    plain.chain(spoiled).map(|(base, patches)| seed(base, &patches)).collect()
+}
+
+fn seed(base: u8, patches: &[(u16, u16, u8, u32)]) -> Vec<u8> {
+    let mut seed = image::seed(base, patches);
+    // Half a MiB to grow into.
+    seed.push(2);
+    let mut push = |what: u8, a: u8, b: u8, number: u16| {
+        seed.extend([what, a, b]);
+        seed.extend(number.to_le_bytes());
+    };
+    for what in 0..19u8 {
+        let number = u16::from(what) * 617 + u16::from(base) * 40;
+        push(what, what ^ base, what.wrapping_mul(37), number);
+        if what == 11 {
+            push(19, 0, 0, number / 3 | 1);
         }
     }
-    seeds
+    seed
 }
