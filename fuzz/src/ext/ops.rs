@@ -24,7 +24,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let trusted = check(Memory::new(bytes.clone()), OPTIONS, &CHECK).is_ok_and(|report| is_clean(&report));
     assert!(trusted || patches > 0, "{}: our own image is not clean", base.name);
     // Room to grow into.
-    bytes.resize(bytes.len() + (usize::from(u.arbitrary::<u8>()?) % 5 << 18), 0);
+    bytes.resize(bytes.len() + ((usize::from(u.arbitrary::<u8>()?) % 5) << 18), 0);
     let device = Overlay::new(Memory::new(bytes), Spill::Never);
     let Ok(fs) = Filesystem::open_for_write(device, OPTIONS) else { return Ok(()) };
     let model = Model::of(&fs);
@@ -306,7 +306,7 @@ fn seed(base: u8, patches: &[(u16, u16, u8, u32)]) -> Vec<u8> {
         let number = u16::from(what) * 617 + u16::from(base) * 40;
         push(what, what ^ base, what.wrapping_mul(37), number);
         if what == 11 {
-            push(19, 0, 0, number / 3 | 1);
+            push(19, 0, 0, (number / 3) | 1);
         }
     }
     seed

@@ -1,5 +1,5 @@
 //! Writes the image that an input of a target of ext stands for, so that other tools can look at it:
-//! `cargo run --no-default-features --bin image TARGET INPUT IMAGE`.
+//! `cargo run --no-default-features --example image TARGET INPUT IMAGE`.
 
 use std::process::ExitCode;
 
