@@ -159,11 +159,13 @@ impl<D: ReadAt> Checker<'_, D> {
         ];
         for (at, (outside, conflict, what, block, len)) in pieces.into_iter().enumerate() {
             let place = || format!("descriptor of group {number}");
-            if block < first || block.checked_add(len).is_none_or(|after| after > end) {
-                let wanted = format!("{first} to {}", end - 1);
+            // The first block of all is inside a group, and the superblock's.
+            let inside = self.geo.contains(block, len);
+            if !inside || block < first || block + len > end {
+                let wanted = format!("{} to {}", first.max(self.geo.first_data_block + 1), end - 1);
                 self.corrupt(outside, place(), format!("{what} is at block {block}"), wanted);
             }
-            if !self.geo.contains(block, len) {
+            if !inside {
                 let view = &mut self.groups[number as usize];
                 if at == 2 {
                     view.table_ok = false

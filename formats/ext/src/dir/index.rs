@@ -19,6 +19,8 @@ pub(super) const ROOT_ENTRIES: usize = 32;
 pub(super) const NODE_ENTRIES: usize = 8;
 pub(super) const ROOT_INFO: usize = 24;
 const ENTRY: usize = 8;
+/// The upper four bits of a block number in an index are not part of it, to Linux and to e2fsck.
+const BLOCK_MASK: u32 = 0x0FFF_FFFF;
 
 /// Entries that an index block of this filesystem has room for.
 pub(super) fn limit(geo: &Geometry, entries_at: usize) -> usize {
@@ -62,7 +64,7 @@ impl<'a> Index<'a> {
 
     /// The block below an entry.
     pub fn block(&self, entry: usize) -> FileBlock {
-        self.word(entry, 4)
+        self.word(entry, 4) & BLOCK_MASK
     }
 
     /// The last entry whose hash is at most `hash`.

@@ -14,6 +14,7 @@ use crate::geometry::BlockNr;
 use crate::raw::JournalHeader;
 use nomount_block::ReadAt;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use zerocopy::FromBytes;
 
 /// `r_count` of a revoke block follows its header.
@@ -143,13 +144,14 @@ impl Journal {
                 }
             }
         }
+        let own = self.own_blocks();
         for transaction in &transactions {
             for (tag, index) in &transaction.copies {
                 let is_revoked = revoked
                     .get(&tag.block)
                     .is_some_and(|sequence| sequence.wrapping_sub(transaction.sequence) as i32 >= 0);
                 if !is_revoked {
-                    copies.insert(tag.block, self.verified_copy(fs, transaction.sequence, tag, *index)?);
+                    copies.insert(tag.block, self.verified_copy(fs, &own, transaction.sequence, tag, *index)?);
                 }
             }
         }
@@ -252,11 +254,34 @@ impl Journal {
         Ok(())
     }
 
-    fn verified_copy<D: ReadAt>(&self, fs: &Filesystem<D>, sequence: u32, tag: &Tag, index: u32) -> Result<LogCopy> {
+    /// Where the journal itself is: disjoint and ascending, though a map may name a block more than once.
+    fn own_blocks(&self) -> Vec<Range<BlockNr>> {
+        let mut own: Vec<_> = self.runs.iter().map(|run| run.block..run.block + u64::from(run.len)).collect();
+        own.sort_unstable_by_key(|blocks| blocks.start);
+        own.dedup_by(|next, last| {
+            let touching = next.start <= last.end;
+            last.end = if touching { last.end.max(next.end) } else { last.end };
+            touching
+        });
+        own
+    }
+
+    fn verified_copy<D: ReadAt>(
+        &self,
+        fs: &Filesystem<D>,
+        own: &[Range<BlockNr>],
+        sequence: u32,
+        tag: &Tag,
+        index: u32,
+    ) -> Result<LogCopy> {
         let place = || format!("journal, copy of block {} in transaction {sequence}", tag.block);
         // Unlike anything else, the copy may be of the block that holds the superblock.
         if tag.block >= fs.geo.blocks_count {
             return Err(corrupt(place(), format!("the filesystem has {} blocks", fs.geo.blocks_count)));
+        }
+        // At home it would stand in the place of another copy that is not read yet.
+        if own.get(own.partition_point(|blocks| blocks.end <= tag.block)).is_some_and(|own| own.contains(&tag.block)) {
+            return Err(corrupt(place(), "the block is the journal's own"));
         }
         if self.checksums() {
             let bytes = self.log_block(fs, index)?;

@@ -232,18 +232,21 @@ impl<D: WriteAt> Filesystem<D> {
         Ok(block)
     }
 
-    /// Makes a quota file long enough for a block after its last.
+    /// Makes a quota file long enough for a block after its last. A size that reaches further has no blocks for it yet.
     fn grow_quota(&mut self, file: &mut QuotaFile, block: u32) -> Result<()> {
         let end = (u64::from(block) + 1) * BLOCK as u64;
-        if end <= file.inode.size() {
+        let file_block: FileBlock = block / (self.geo.block_size / BLOCK as u32);
+        let mapped = self.map_block(&file.inode, file_block)?.block.is_some();
+        if mapped && end <= file.inode.size() {
             return Ok(());
         }
-        let file_block: FileBlock = block / (self.geo.block_size / BLOCK as u32);
-        if self.map_block(&file.inode, file_block)?.block.is_none() {
+        if !mapped {
             let new = self.append_block(&mut file.inode, file_block)?;
             self.block_zeroed(new);
         }
-        file.inode.set_size(end);
+        if end > file.inode.size() {
+            file.inode.set_size(end);
+        }
         self.put_inode(file.inode.clone())
     }
 }

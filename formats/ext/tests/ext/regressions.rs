@@ -2,7 +2,7 @@
 
 use crate::common::OPTIONS;
 use nomount_block::Memory;
-use nomount_ext::{Attrs, Error, Filesystem, New, Options, ROOT_INO};
+use nomount_ext::{Attrs, CheckOptions, Error, Filesystem, New, Options, ROOT_INO, check};
 use nomount_kit::ext_layout::{Kind, Layout, Place, le32};
 use nomount_kit::fixture;
 
@@ -168,4 +168,26 @@ fn a_directory_without_end() {
     image.put_inode(ROOT_INO, 4, &0xFFFF_FC00u32.to_le_bytes());
     let fs = Filesystem::open(Memory::new(image.bytes), Options::default()).unwrap();
     told(&fs.lookup(ROOT_INO, b"x").unwrap_err(), "directory");
+}
+
+/// The check said nothing of a bitmap where the superblock is, because that lies inside group 0.
+#[test]
+fn a_bitmap_in_the_block_of_the_superblock() {
+    let mut image = Spoiled::of("ext4-1k");
+    let descriptor = image.place(|kind| *kind == Kind::Descriptor(0));
+    image.put(&descriptor, 0, &1u32.to_le_bytes());
+    let report = check(Memory::new(image.bytes), OPTIONS, &CheckOptions::default()).unwrap();
+    assert!(report.findings().iter().any(|finding| finding.id == "PR_0_BB_NOT_GROUP"), "{report}");
+}
+
+/// A copy for a block of the log itself was written home over a later copy before that one was read: what was shown
+/// through the log was not what a recovery left.
+#[test]
+fn a_copy_onto_the_log() {
+    let mut image = Spoiled::of("dirty-csum3");
+    let descriptor = image.place(|kind| *kind == Kind::LogTail);
+    let behind = (descriptor.at / image.layout.block + 2) as u32;
+    assert_eq!(image.bytes[descriptor.at + 4..][..4], [0, 0, 0, 1], "a descriptor");
+    image.put(&descriptor, 12, &behind.to_be_bytes());
+    told(&Filesystem::open(Memory::new(image.bytes), OPTIONS).unwrap_err(), "the journal's own");
 }
