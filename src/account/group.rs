@@ -36,9 +36,12 @@ pub fn find_id(text: &[u8], gid: u32) -> Option<Group> {
 ///
 /// # Errors
 ///
-/// A name that would break the line.
+/// A name that would break the line, or with a comma in it: those would be several members.
 pub fn add_member(text: &[u8], group: &[u8], user: &[u8]) -> Result<Vec<u8>, Error> {
     check_value(user)?;
+    if user.contains(&b',') {
+        return Err(Error::Field { value: user[..user.len().min(64)].to_vec() });
+    }
     let mut out = Vec::with_capacity(text.len() + user.len() + 1);
     for line in lines(text) {
         let (body, line_break) = split_break(line);
@@ -70,7 +73,9 @@ mod tests {
         assert_eq!(add(b"adm", b"u"), text);
         assert_eq!(add(b"none", b"u"), text);
         assert!(add(b"last", b"u").ends_with(b"last:x:5:u") && add(b"root", b"u").starts_with(b"root:x:0:u\n"));
-        assert!(add_member(text, b"adm", b"a\n").is_err());
+        for bad in [&b"a\n"[..], b"a:b", b"a,b"] {
+            assert!(matches!(add_member(text, b"adm", bad), Err(Error::Field { .. })));
+        }
     }
 
     #[test]
