@@ -79,6 +79,18 @@ pub fn joined(texts: &[&[u8]]) -> Vec<u8> {
     texts.join(&0)
 }
 
+/// The polynomial of the CRC that GPT and xz have.
+pub const CRC32: u32 = 0xedb8_8320;
+/// Castagnoli's, which the redo file has.
+pub const CRC32C: u32 = 0x82f6_3b78;
+
+/// A checksum, bit by bit: shares no code with the product, and inputs are short.
+pub fn crc(bytes: &[u8], polynomial: u32) -> u32 {
+    !bytes.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (polynomial & 0_u32.wrapping_sub(crc & 1)))
+    })
+}
+
 /// Bytes that look random and are the same every time, for seeds of targets whose inputs are decisions.
 pub fn dice(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

@@ -1,7 +1,7 @@
 //! Partition tables: read, edited by every verb, written, read again. The input: which table, changes of its bytes, and
 //! edits.
 
-use crate::input::{Input, dice};
+use crate::input::{CRC32, Input, crc, dice};
 use nomount_block::{Memory, SetLen};
 use nomount_ptable::{DiskId, Editor, Guid, NewPartition, Scheme, Table, TypeId, read};
 use std::sync::LazyLock;
@@ -45,12 +45,6 @@ fn disk(scheme: Scheme, sector: u32) -> Memory {
 static DISKS: LazyLock<[Memory; 4]> =
     LazyLock::new(|| [disk(Scheme::Gpt, 512), disk(Scheme::Mbr, 512), disk(Scheme::Gpt, 4096), Memory::zeroed(DISK)]);
 
-fn crc(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (0xedb8_8320 & 0_u32.wrapping_sub(crc & 1)))
-    })
-}
-
 fn number(bytes: &[u8], at: usize, len: usize) -> usize {
     bytes[at..at + len].iter().rev().fold(0, |value, byte| value << 8 | usize::from(*byte))
 }
@@ -64,12 +58,12 @@ fn seal(bytes: &mut [u8], at: usize, sector: usize) {
     let len = number(bytes, at + 80, 4).saturating_mul(number(bytes, at + 84, 4));
     // Beyond the default length the checksum is the caller's: computed bit by bit it would take most of the time.
     if let Some(entries) = bytes.get(array..array.saturating_add(len)).filter(|_| len <= 16 << 10) {
-        let sum = crc(entries);
+        let sum = crc(entries, CRC32);
         bytes[at + 88..at + 92].copy_from_slice(&sum.to_le_bytes());
     }
     bytes[at + 16..at + 20].fill(0);
     let size = number(bytes, at + 12, 4).clamp(92, SECTOR);
-    let sum = crc(&bytes[at..at + size]);
+    let sum = crc(&bytes[at..at + size], CRC32);
     bytes[at + 16..at + 20].copy_from_slice(&sum.to_le_bytes());
 }
 

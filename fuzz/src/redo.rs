@@ -1,6 +1,6 @@
 //! Redo files beside an image: any bytes with a right checksum, and changes that were interrupted anywhere.
 
-use crate::input::{Input, dice};
+use crate::input::{CRC32C, Input, crc, dice};
 use nomount::image::{Format, ImageOptions};
 use nomount::session::{Recovered, recover, redo_path};
 use nomount_kit::scratch;
@@ -11,15 +11,9 @@ const SECTORS: u64 = 24;
 const MAX_RECORDS: usize = 12;
 const MAGIC: &[u8; 8] = b"NMREDO\0\x02";
 
-fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (0x82f6_3b78 & 0_u32.wrapping_sub(crc & 1)))
-    })
-}
-
 /// With the checksum at its end.
 fn sealed(mut file: Vec<u8>) -> Vec<u8> {
-    let sum = crc32c(&file);
+    let sum = crc(&file, CRC32C);
     file.extend(sum.to_le_bytes());
     file
 }
@@ -83,7 +77,8 @@ fn interrupted(input: &mut Input<'_>) {
             _ => {
                 let data: Vec<u8> = vec![input.byte(); len as usize];
                 words(&mut records, &[1, at, len]);
-                records.extend(old[from..to].chunks(SECTOR as usize).flat_map(|sector| crc32c(sector).to_le_bytes()));
+                records
+                    .extend(old[from..to].chunks(SECTOR as usize).flat_map(|sector| crc(sector, CRC32C).to_le_bytes()));
                 records.extend_from_slice(&data);
                 steps.push(Box::new(move |device| device[from..to].copy_from_slice(&data)));
             }

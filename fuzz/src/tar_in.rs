@@ -1,11 +1,11 @@
 //! Tar streams, plain or compressed, into a guest. The input: how, and the stream.
 
+use crate::input::{CRC32, crc};
 use crate::volume::{empty_filesystem, sound, worked_on};
 use nomount::ops::copy::{CopyOptions, Existing, Keep, copy_in};
 use nomount::ops::populate::{Fill, TarStream, populate};
 use nomount::ops::{Compression, Compressor, Silent, decompressed};
 use nomount::tree::GuestPath;
-use std::borrow::Cow;
 use std::io::Write;
 
 /// Sum and place of the checksum in a header of tar.
@@ -23,9 +23,24 @@ fn summed(stream: &[u8]) -> Vec<u8> {
     stream
 }
 
+/// The first block of an xz stream, whose header says how much memory it takes.
+const XZ_BLOCK: usize = 12;
+
+/// The checksum of the header of the first block of xz made right.
+fn sealed(stream: &mut [u8]) {
+    let len = stream.get(XZ_BLOCK).map_or(0, |len| (usize::from(*len) + 1) * 4);
+    if let Some(header) = stream.get_mut(XZ_BLOCK..XZ_BLOCK + len).filter(|_| len > 4) {
+        let (fields, sum) = header.split_at_mut(len - 4);
+        sum.copy_from_slice(&crc(fields, CRC32).to_le_bytes());
+    }
+}
+
 pub fn body(data: &[u8]) {
     let Some((how, stream)) = data.split_first() else { return };
-    let stream = if how & 1 == 0 { Cow::Owned(summed(stream)) } else { Cow::Borrowed(stream) };
+    let mut stream = if how & 1 == 0 { summed(stream) } else { stream.to_vec() };
+    if stream.starts_with(b"\xfd7zXZ\0") {
+        sealed(&mut stream);
+    }
     let Ok(reader) = decompressed(&stream[..]) else { return };
     let mut tar = TarStream::new(reader);
     if how & 2 == 0 {
@@ -119,6 +134,13 @@ pub fn seeds() -> Vec<Vec<u8>> {
         let mut out = Compressor::new(vec![1], Some(how)).expect("memory takes it");
         out.write_all(&summed(stream)).expect("memory takes it");
         seeds.push(out.finish().expect("memory takes it"));
+    }
+    // The same xz stream, which asks for ever more memory.
+    let xz = seeds.iter().position(|seed| seed[1..].starts_with(b"\xfd7zXZ\0")).expect("there is one");
+    for size in [28, 31, 32, 40] {
+        let mut seed = seeds[xz].clone();
+        seed[1 + XZ_BLOCK + 4] = size;
+        seeds.push(seed);
     }
     seeds
 }
