@@ -162,6 +162,7 @@ pub fn body(data: &[u8]) {
     if which & 24 == 24 {
         bytes.truncate(input.below(DISK as u64 / 512) as usize * 512);
     }
+    let sound = patches == 0 && bytes.len() == DISK;
     let mut disk = Memory::new(bytes);
     let len = disk.bytes().len() as u64;
     if let Ok(Some(table)) = read(&disk) {
@@ -188,7 +189,7 @@ pub fn body(data: &[u8]) {
     assert_eq!(table.partitions, editor.table().partitions);
     let again = Editor::open(&disk).expect("what was written can be edited").expect("a table is still there");
     assert_eq!(again.table().partitions, table.partitions);
-    if patches == 0 {
+    if sound {
         assert_eq!(table.notes, [], "what was sound is odd now");
     }
 }
