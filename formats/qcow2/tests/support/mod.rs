@@ -1,5 +1,5 @@
 //! What the judged tests share: the judges, a generator of random operations, and a model to compare with.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 use nomount_block::{HostFile, ReadAt};
 use nomount_qcow2::{Options, Qcow2};
