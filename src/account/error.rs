@@ -31,7 +31,7 @@ pub enum Error {
         why: &'static str,
     },
     /// A value that would break the line it is put into.
-    #[error("{:?} cannot be in an account file: it has a colon or a control character, or is too long", String::from_utf8_lossy(.value))]
+    #[error("{:?} cannot be in an account file: it has a colon, a control character or, as a member, a comma, or is too long", String::from_utf8_lossy(.value))]
     Field {
         /// The value.
         value: Vec<u8>,

@@ -36,23 +36,24 @@ pub fn find_id(text: &[u8], gid: u32) -> Option<Group> {
 ///
 /// # Errors
 ///
-/// A name that would break the line.
+/// A name that would break the line, or with a comma in it: those would be several members.
 pub fn add_member(text: &[u8], group: &[u8], user: &[u8]) -> Result<Vec<u8>, Error> {
     check_value(user)?;
+    if user.contains(&b',') {
+        return Err(Error::Field { value: user[..user.len().min(64)].to_vec() });
+    }
     let mut out = Vec::with_capacity(text.len() + user.len() + 1);
     for line in lines(text) {
         let (body, line_break) = split_break(line);
-        let fields = fields(body);
-        let members = fields.get(3).filter(|_| fields[0] == group);
-        out.extend_from_slice(body);
-        if let Some(members) = members
-            && !members.split(|byte| *byte == b',').any(|member| member == user)
-        {
-            if !members.is_empty() {
-                out.push(b',');
-            }
-            out.extend_from_slice(user);
+        let mut fields = fields(body);
+        let members = fields.get(3).copied().filter(|_| fields[0] == group);
+        let grown = members.filter(|members| !members.split(|byte| *byte == b',').any(|member| member == user));
+        let grown = grown.map(|members| if members.is_empty() { user.to_vec() } else { [members, user].join(&b',') });
+        if let Some(grown) = &grown {
+            // Not at the end of the line, which may have more fields than it should.
+            fields[3] = grown;
         }
+        out.extend_from_slice(&fields.join(&b':'));
         out.extend_from_slice(line_break);
     }
     Ok(out)
@@ -70,7 +71,11 @@ mod tests {
         assert_eq!(add(b"adm", b"u"), text);
         assert_eq!(add(b"none", b"u"), text);
         assert!(add(b"last", b"u").ends_with(b"last:x:5:u") && add(b"root", b"u").starts_with(b"root:x:0:u\n"));
-        assert!(add_member(text, b"adm", b"a\n").is_err());
+        let odd = b"adm:x:4:web:more\n";
+        assert_eq!(add_member(odd, b"adm", b"u").unwrap(), b"adm:x:4:web,u:more\n");
+        for bad in [&b"a\n"[..], b"a:b", b"a,b"] {
+            assert!(matches!(add_member(text, b"adm", bad), Err(Error::Field { .. })));
+        }
     }
 
     #[test]

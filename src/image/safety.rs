@@ -4,6 +4,7 @@ use super::{allocated, open_file};
 use crate::error::Result;
 use nomount_block::{HostFile, ReadAt};
 pub use nomount_container::{Format as Container, Outcome, Verdict};
+use rustix::fs::OFlags;
 use std::path::Path;
 
 /// What was found out about an image, without opening it.
@@ -25,7 +26,7 @@ pub struct Judged {
 /// What is neither a file nor a block device; a failure of the host.
 pub fn judge(path: &Path, claim: Option<Container>) -> Result<Judged> {
     let judged = || {
-        let file = open_file(path, false)?;
+        let file = open_file(path, false, OFlags::empty())?;
         let host_bytes = allocated(&file)?;
         let file = HostFile::new(file, false)?;
         let verdict = nomount_container::judge(&file, claim)?;

@@ -4,5 +4,5 @@ mod braces;
 mod expand;
 mod fnmatch;
 
-pub(super) use expand::PathGlob;
+pub use expand::PathGlob;
 pub use fnmatch::Glob;

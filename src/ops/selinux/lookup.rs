@@ -65,7 +65,7 @@ impl Policy {
 
     /// A policy from the texts of file_contexts, .homedirs and .local, and of .subs and .subs_dist.
     /// [`Limit`](ErrorKind::Limit) past 65,536 lines.
-    pub(super) fn parse(texts: &[Vec<u8>; 3], subs: &[u8], subs_dist: &[u8]) -> Result<Self> {
+    pub fn parse(texts: &[Vec<u8>; 3], subs: &[u8], subs_dist: &[u8]) -> Result<Self> {
         let mut policy = Self {
             lines: Vec::new(),
             contexts: Vec::new(),

@@ -12,6 +12,7 @@ pub mod ext_layout;
 pub mod fixture;
 pub mod judges;
 pub mod mutants;
+pub mod qcow2_check;
 pub mod scratch;
 pub mod shared;
 pub mod tool;

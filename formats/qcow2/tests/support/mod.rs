@@ -1,5 +1,5 @@
 //! What the judged tests share: the judges, a generator of random operations, and a model to compare with.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 use nomount_block::{HostFile, ReadAt};
 use nomount_qcow2::{Options, Qcow2};
@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::process::{Command, Output};
 
-pub mod check;
+pub use nomount_kit::qcow2_check as check;
 pub mod ext;
 
 /// xorshift64*: the tests need no better numbers, and the same ones everywhere.
