@@ -22,6 +22,9 @@ static UNDO: Mutex<BTreeMap<u64, Box<dyn FnOnce() + Send>>> = Mutex::new(BTreeMa
 /// Files that are of no use if the process ends now.
 static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
+/// Files that were of no use any more and could not be removed.
+static LEFT: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
 /// While it lives, nothing is committed and no unfinished file gets a name.
 #[derive(Debug)]
 pub struct Stopped {
@@ -69,6 +72,18 @@ pub(crate) fn committing() -> RwLockReadGuard<'static, ()> {
 
 fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Files that should be gone and are not, because the host did not let them be removed. Each is told once.
+pub fn left_behind() -> Vec<PathBuf> {
+    std::mem::take(&mut *LEFT.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Notes a file that stays after the attempt to remove it.
+fn removed(path: &Path, result: Result<()>) {
+    if result.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {
+        LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+    }
 }
 
 fn undo() -> MutexGuard<'static, BTreeMap<u64, Box<dyn FnOnce() + Send>>> {
@@ -132,8 +147,7 @@ impl Drop for Unfinished {
         let mut list = unfinished();
         list.remove(&self.path);
         if !self.keep {
-            // What fails has an error of its own already; this file is of no use.
-            let _ = remove_file(&self.path);
+            removed(&self.path, remove_file(&self.path));
         }
     }
 }
@@ -187,7 +201,7 @@ impl Drop for Temporary {
         if let Some(file) = self.file.take() {
             let mut list = unfinished();
             list.remove(&self.path);
-            drop(file);
+            removed(&self.path, file.close());
         }
     }
 }

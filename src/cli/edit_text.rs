@@ -2,7 +2,7 @@
 
 use super::edit::{self, EditArgs};
 use super::target::Target;
-use super::{host_file, signal};
+use super::{host_file, signal, ui};
 use nomount::interrupt::Pending;
 use nomount::ops::edit::{edit_text, file_path, sed};
 use nomount::{Error, ErrorKind, Result};
@@ -89,5 +89,10 @@ fn in_editor(text: &[u8], name: &[u8]) -> Result<Vec<u8>> {
         let message = format!("the editor {editor:?} failed ({status}): the text is taken as unchanged");
         return Err(Error::new(ErrorKind::Refused, message));
     }
-    host_file::read(&file)
+    let text = host_file::read(&file);
+    let left = folder.path().to_owned();
+    if let Err(error) = folder.close() {
+        ui::warning(&format!("a copy of the text must be removed by hand, {}: {error}", left.display()));
+    }
+    text
 }
