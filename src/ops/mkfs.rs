@@ -122,9 +122,15 @@ pub fn mkfs(path: &Path, request: MkfsRequest) -> Result<MkfsReport> {
         && have < want
         && !request.dry_run
     {
+        // What is refused is refused before anything is changed.
+        plan(&request.what, want).map_err(named)?;
+        if have > 0 {
+            let image = Image::open(path, &ImageOptions { write: false, ..request.image.clone() })?;
+            self::place(&image.device, request.partition, request.force).map_err(named)?;
+        }
         let file = OpenOptions::new().write(true).open(path);
         file.and_then(|file| file.set_len(want))
-            .map_err(|error| named(Error::new(ErrorKind::Io, "cannot make the image longer").caused_by(error)))?;
+            .map_err(|error| named(Error::of_host("cannot make the image longer", error)))?;
     }
     existing(path, request, false).map_err(named)
 }

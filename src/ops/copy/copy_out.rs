@@ -122,7 +122,7 @@ impl Out<'_> {
         let path = self.shown(to);
         move |errno| {
             let kind = match errno {
-                Errno::NOSPC | Errno::DQUOT => ErrorKind::NoSpace,
+                Errno::NOSPC | Errno::DQUOT | Errno::FBIG => ErrorKind::NoSpace,
                 Errno::NOTDIR | Errno::LOOP => ErrorKind::NotADirectory,
                 Errno::ISDIR => ErrorKind::IsADirectory,
                 Errno::NOENT => ErrorKind::NotFound,

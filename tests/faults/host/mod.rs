@@ -1,8 +1,10 @@
 //! Every verb through the program itself, on a host whose calls fail one at a time and that sends signals at any time:
 //! strace(1) makes them fail without a privilege.
 
+mod editor;
 mod files;
 mod output;
+mod refused;
 mod short;
 mod state;
 mod strace;
