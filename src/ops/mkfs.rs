@@ -126,7 +126,7 @@ pub fn mkfs(path: &Path, request: MkfsRequest) -> Result<MkfsReport> {
         plan(&request.what, want).map_err(named)?;
         if have > 0 {
             let image = Image::open(path, &ImageOptions { write: false, ..request.image.clone() })?;
-            self::place(&image.device, request.partition, request.force).map_err(named)?;
+            place(&image.device, request.partition, request.force).map_err(named)?;
         }
         let file = OpenOptions::new().write(true).open(path);
         file.and_then(|file| file.set_len(want))
