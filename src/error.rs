@@ -84,8 +84,9 @@ impl Error {
 
     /// A failure of the host, such as of a file that is written there: [`ErrorKind::NoSpace`] where it is full.
     pub fn of_host(message: impl Into<String>, source: std::io::Error) -> Self {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        let full = matches!(source.kind(), StorageFull | QuotaExceeded);
+        // A file beyond the limit of its size (of the filesystem, or of ulimit -f) is one for which there is no room.
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let full = matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge);
         Self::new(if full { ErrorKind::NoSpace } else { ErrorKind::Io }, message).caused_by(source)
     }
 

@@ -5,40 +5,59 @@
 //! were to get their name at the end would stay behind. So commits and such files are known here, and whoever handles
 //! signals calls [`stop`] before the process ends. The library itself handles none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, remove_file};
 use std::io::Result;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tempfile::NamedTempFile;
 
 /// Held for reading by every commit.
 static COMMITS: RwLock<()> = RwLock::new(());
+/// Held for reading while something is made in a directory that goes if the process ends.
+static STEPS: RwLock<()> = RwLock::new(());
+/// How to take back what consists of more than a file.
+static UNDO: Mutex<BTreeMap<u64, Box<dyn FnOnce() + Send>>> = Mutex::new(BTreeMap::new());
 /// Files that are of no use if the process ends now.
 static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Files that were of no use any more and could not be removed.
+static LEFT: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// While it lives, nothing is committed and no unfinished file gets a name.
 #[derive(Debug)]
 pub struct Stopped {
     _commits: RwLockWriteGuard<'static, ()>,
+    _steps: RwLockWriteGuard<'static, ()>,
     _unfinished: MutexGuard<'static, BTreeSet<PathBuf>>,
 }
 
-/// Waits for commits that have begun, then removes the files that are not finished. The process should end before what
-/// it answers is dropped.
+/// Waits for commits that have begun, then removes the files and directories that are not finished. The process should
+/// end before what it answers is dropped.
 pub fn stop() -> Stopped {
     let commits = COMMITS.write().unwrap_or_else(PoisonError::into_inner);
+    let steps = STEPS.write().unwrap_or_else(PoisonError::into_inner);
+    take_back_all(std::mem::take(&mut *undo()));
     let unfinished = unfinished();
     for path in unfinished.iter() {
         // One that is gone, or cannot be removed, keeps nobody from stopping.
         let _ = remove_file(path);
     }
-    Stopped { _commits: commits, _unfinished: unfinished }
+    Stopped { _commits: commits, _steps: steps, _unfinished: unfinished }
+}
+
+/// The latest first.
+fn take_back_all(all: BTreeMap<u64, Box<dyn FnOnce() + Send>>) {
+    all.into_values().rev().for_each(|take_back| take_back());
 }
 
 /// Removes the files that are not finished, for a process that ends because of a bug in it: without waiting for anything,
 /// since whoever is waited for may be the one that ends.
 pub fn abandon() {
+    if let Ok(mut all) = UNDO.try_lock() {
+        take_back_all(std::mem::take(&mut *all));
+    }
     let Ok(list) = UNFINISHED.try_lock() else { return };
     for path in list.iter() {
         // As above.
@@ -53,6 +72,52 @@ pub(crate) fn committing() -> RwLockReadGuard<'static, ()> {
 
 fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Files that should be gone and are not, because the host did not let them be removed. Each is told once.
+pub fn left_behind() -> Vec<PathBuf> {
+    std::mem::take(&mut *LEFT.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Notes a file that stays after the attempt to remove it.
+fn removed(path: &Path, result: Result<()>) {
+    if result.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {
+        LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+    }
+}
+
+fn undo() -> MutexGuard<'static, BTreeMap<u64, Box<dyn FnOnce() + Send>>> {
+    UNDO.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// To be held while one entry is made in a directory that a [`Pending`] takes back: what is removed does not grow
+/// meanwhile. Not while another one is held.
+pub(crate) fn step() -> RwLockReadGuard<'static, ()> {
+    STEPS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Something that is taken back if the process ends before this is dropped.
+#[derive(Debug)]
+#[must_use = "it is forgotten when this is dropped"]
+pub struct Pending {
+    key: u64,
+}
+
+impl Pending {
+    /// `take_back` runs when the process is told to stop; nothing hears of what fails in it. It must not ask this
+    /// module for anything.
+    pub fn new(take_back: impl FnOnce() + Send + 'static) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let key = NEXT.fetch_add(1, Ordering::Relaxed);
+        undo().insert(key, Box::new(take_back));
+        Self { key }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        undo().remove(&self.key);
+    }
 }
 
 /// A file that is being made under a name of its own. It is removed when this is dropped, unless it was finished.
@@ -82,8 +147,7 @@ impl Drop for Unfinished {
         let mut list = unfinished();
         list.remove(&self.path);
         if !self.keep {
-            // What fails has an error of its own already; this file is of no use.
-            let _ = remove_file(&self.path);
+            removed(&self.path, remove_file(&self.path));
         }
     }
 }
@@ -137,7 +201,7 @@ impl Drop for Temporary {
         if let Some(file) = self.file.take() {
             let mut list = unfinished();
             list.remove(&self.path);
-            drop(file);
+            removed(&self.path, file.close());
         }
     }
 }
@@ -160,6 +224,20 @@ mod tests {
         let other = Temporary::create(folder.path(), ".a-", ".part").unwrap();
         assert!(other.persist_noclobber(&name).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_pending_is_taken_back_unless_it_was_dropped() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let pending = |number: u32| {
+            let sender = sender.clone();
+            Pending::new(move || sender.send(number).unwrap())
+        };
+        let (first, second, third) = (pending(1), pending(2), pending(3));
+        drop(second);
+        let mine: Vec<_> = [&first, &third].iter().filter_map(|pending| undo().remove_entry(&pending.key)).collect();
+        take_back_all(mine.into_iter().collect());
+        assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [3, 1]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ tools=(
     matchpathcon:selinux-utils
     mmdebstrap:mmdebstrap fakeroot:fakeroot fakechroot:fakechroot newuidmap:uidmap arch-test:arch-test
     flock:util-linux gzip:gzip xz:xz-utils zstd:zstd tar:tar groff:groff-base
-    cc:gcc
+    strace:strace prlimit:util-linux cc:gcc
 )
 
 if [ $# -gt 0 ]; then

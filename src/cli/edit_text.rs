@@ -1,8 +1,9 @@
 //! `nomount edit`.
 
 use super::edit::{self, EditArgs};
-use super::host_file;
 use super::target::Target;
+use super::{host_file, signal, ui};
+use nomount::interrupt::Pending;
 use nomount::ops::edit::{edit_text, file_path, sed};
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::{OsStr, OsString};
@@ -66,6 +67,11 @@ fn in_editor(text: &[u8], name: &[u8]) -> Result<Vec<u8>> {
     let private = Permissions::from_mode(0o700);
     let folder = tempfile::Builder::new().prefix("nomount-edit-").permissions(private).tempdir();
     let folder = folder.map_err(|error| failed("cannot make a folder for the text", error))?;
+    let path = folder.path().to_owned();
+    let _pending = Pending::new(move || {
+        // Nobody is left to hear of a text that stays.
+        let _ = std::fs::remove_dir_all(path);
+    });
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
     let name: Vec<u8> = name.iter().map(|byte| if is_plain(byte) { *byte } else { b'_' }).collect();
     let file = folder.path().join(OsStr::from_bytes(&name));
@@ -75,11 +81,18 @@ fn in_editor(text: &[u8], name: &[u8]) -> Result<Vec<u8>> {
     // The variable may hold options, so that a shell must read it; the file is an argument of its own.
     let mut line = editor.clone();
     line.push(" \"$@\"");
-    let status = Command::new("sh").arg("-c").arg(line).arg(&editor).arg(&file).status();
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(line).arg(&editor).arg(&file);
+    let status = signal::lend_terminal(|| command.status());
     let status = status.map_err(|error| failed("cannot run sh for the editor", error))?;
     if !status.success() {
         let message = format!("the editor {editor:?} failed ({status}): the text is taken as unchanged");
         return Err(Error::new(ErrorKind::Refused, message));
     }
-    host_file::read(&file)
+    let text = host_file::read(&file);
+    let left = folder.path().to_owned();
+    if let Err(error) = folder.close() {
+        ui::warning(&format!("a copy of the text must be removed by hand, {}: {error}", left.display()));
+    }
+    text
 }

@@ -62,7 +62,9 @@ pub fn word(kind: ErrorKind) -> &'static str {
 /// the program that is handed out is smaller without.
 pub fn report_bug(panic: &std::panic::PanicHookInfo<'_>) {
     let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
-    eprintln!("nomount: this is a bug in nomount{place}; nothing was committed by this step: {panic}");
+    super::ui::complain(&format!(
+        "nomount: this is a bug in nomount{place}; nothing was committed by this step: {panic}"
+    ));
     nomount::interrupt::abandon();
     std::process::exit(i32::from(BUG));
 }

@@ -88,6 +88,9 @@ pub fn run(args: &Args) -> Result<u8> {
         tops.push(existing(tree, path, Follow::NotLast).map_err(named)?.0);
     }
     let names = Names::of(tree);
+    if let Some(problem) = names.problem().filter(|_| args.json()) {
+        ui::warning(problem);
+    }
     let mut files = Vec::new();
     let mut out = ui::Stream::open();
     let mut sink = |file: &FileInfo, told| match (args.json(), told) {

@@ -139,6 +139,9 @@ impl<'a> Printer<'a> {
     fn new(args: &'a Args, tree: &'a dyn FileTree, several: bool) -> Self {
         let is_long = args.long || args.numeric_uid_gid;
         let names = if is_long || args.csv || args.json { Names::of(tree) } else { Names::default() };
+        if let Some(problem) = names.problem().filter(|_| !args.numeric_uid_gid) {
+            ui::warning(problem);
+        }
         let long = is_long.then(|| Long {
             names: (!args.numeric_uid_gid).then(|| names.clone()),
             human: args.human_readable,

@@ -262,7 +262,11 @@ fn run(arguments: &[OsString]) -> ExitCode {
 fn finish(json: bool, work: impl FnOnce() -> nomount::Result<u8>) -> ExitCode {
     signal::handle();
     std::panic::set_hook(Box::new(exit::report_bug));
-    match work() {
+    let done = work();
+    for path in nomount::interrupt::left_behind() {
+        ui::warning(&format!("{} could not be removed, and must be removed by hand", path.display()));
+    }
+    match done {
         Ok(code) => ExitCode::from(code),
         // A reader that has seen enough, as `head`, needs no message.
         Err(error) if ui::is_broken_pipe(&error) => ExitCode::from(exit::FAILED),

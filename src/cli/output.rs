@@ -57,8 +57,7 @@ impl Output {
 
     /// Gives the file its name; with `sync`, file and name are durable afterwards.
     pub fn keep(self, sync: bool) -> Result<()> {
-        let failed =
-            |error| Error::new(ErrorKind::Io, "cannot put the output in place").caused_by(error).in_image(&self.name);
+        let failed = |error| Error::of_host("cannot put the output in place", error).in_image(&self.name);
         self.file.as_file().set_permissions(Permissions::from_mode(self.mode)).map_err(failed)?;
         if sync {
             self.file.as_file().sync_all().map_err(failed)?;

@@ -96,7 +96,7 @@ fn save(path: &Path, image: &[u8], force: bool) -> Result<()> {
     if !force && path.symlink_metadata().is_ok() {
         return Err(named(Error::new(ErrorKind::Exists, "there is a file already").hint("--force replaces it")));
     }
-    let failed = |error: std::io::Error| named(Error::new(ErrorKind::Io, "cannot make the image").caused_by(error));
+    let failed = |error: std::io::Error| named(Error::of_host("cannot make the image", error));
     let folder = folder_of(path);
     let made = Temporary::create(folder, ".nomount-", ".part").map_err(failed)?;
     let mut file = made.as_file();

@@ -134,20 +134,24 @@ fn document(value: Value) -> Value {
 
 /// Prints how far work has come as a line of JSON, on standard error.
 pub fn progress_line(progress: &Value) {
-    // Nobody is there to hear of a closed pipe.
-    let _ = writeln!(io::stderr(), "{}", json!({ "schema": SCHEMA, "progress": progress }));
+    complain(&json!({ "schema": SCHEMA, "progress": progress }).to_string());
+}
+
+/// Prints a line to standard error. Where that is closed or full, nobody is left to hear of it; the work goes on.
+pub fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Prints something to be noticed, on standard error.
 pub fn note(text: &str) {
     let _hidden = progress::hidden();
-    eprintln!("nomount: {text}");
+    complain(&format!("nomount: {text}"));
 }
 
 /// Prints something that may not be as wished, on standard error.
 pub fn warning(text: &str) {
     let _hidden = progress::hidden();
-    eprintln!("nomount: warning: {text}");
+    complain(&format!("nomount: warning: {text}"));
 }
 
 /// Prints an error with its causes and what to do about it; with `as_json` on standard output.
@@ -169,9 +173,9 @@ pub fn error(error: &Error, as_json: bool) {
     }
     let _hidden = progress::hidden();
     let place = error.place().to_string();
-    eprintln!("nomount: {place}{}{}", if place.is_empty() { "" } else { ": " }, error.chain());
+    complain(&format!("nomount: {place}{}{}", if place.is_empty() { "" } else { ": " }, error.chain()));
     if let Some(hint) = error.hint_text() {
-        eprintln!("hint: {hint}");
+        complain(&format!("hint: {hint}"));
     }
 }
 

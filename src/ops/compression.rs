@@ -97,7 +97,13 @@ impl<R: Read> Start<R> {
 impl<R: Read> Read for Start<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self.first.read(buf)? {
-            0 => self.reader.read(buf),
+            // A call that a signal interrupts is repeated: not everyone above does so.
+            0 => loop {
+                match self.reader.read(buf) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    done => return done,
+                }
+            },
             read => Ok(read),
         }
     }

@@ -133,7 +133,7 @@ fn create(path: &Path, request: MkfsRequest) -> Result<MkfsReport> {
     if request.dry_run {
         return Ok(MkfsReport { made, filled: None, partition: None, created: true });
     }
-    let failed = |error| Error::new(ErrorKind::Io, "cannot make the image").caused_by(error);
+    let failed = |error| Error::of_host("cannot make the image", error);
     let new = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).open(path);
     let (unfinished, file) = Unfinished::make(path, new).map_err(failed)?;
     // Zeroes in a new file, or in one of no bytes, are no container.

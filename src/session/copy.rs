@@ -28,8 +28,7 @@ pub fn copy_image(source: &Path, target: &Path, lock: bool, heard: Heard<'_>) ->
             let kind = match error.kind() {
                 std::io::ErrorKind::NotFound => ErrorKind::NotFound,
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Refused,
-                std::io::ErrorKind::StorageFull => ErrorKind::NoSpace,
-                _ => ErrorKind::Io,
+                _ => return Error::of_host(what, error),
             };
             Error::new(kind, what).caused_by(error)
         }

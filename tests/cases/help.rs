@@ -19,25 +19,13 @@ fn help(args: &[String]) -> String {
     ran.stdout
 }
 
-/// The verbs that a page of help lists.
-fn listed(page: &str) -> Vec<String> {
-    let names = page.lines().filter_map(|line| line.strip_prefix("  ")?.split_once("  ").map(|(name, _)| name));
-    let is_verb = |name: &&str| name.starts_with(|first: char| first.is_ascii_lowercase()) && !name.contains(' ');
-    names.filter(is_verb).filter(|name| *name != "help").map(str::to_owned).collect()
-}
-
-/// The names of all verbs.
-pub fn verbs() -> Vec<String> {
-    listed(&help(&[]))
-}
-
 /// Every page with its name: of the program, of its verbs and of theirs.
 fn pages() -> Vec<(String, String)> {
     let mut pages = Vec::new();
     let mut waiting: Vec<Vec<String>> = vec![Vec::new()];
     while let Some(args) = waiting.pop() {
         let page = help(&args);
-        waiting.extend(listed(&page).into_iter().map(|verb| [&args[..], &[verb]].concat()));
+        waiting.extend(crate::common::listed(&page).into_iter().map(|verb| [&args[..], &[verb]].concat()));
         let name = if args.is_empty() { "nomount".to_owned() } else { args.join("-") };
         pages.push((name, page));
     }
@@ -120,7 +108,7 @@ fn man_pages_have_nothing_that_groff_warns_of() {
     let dir = folder.path().to_str().unwrap();
     assert_eq!(crate::common::run(["man", "--dir", dir]).code, Some(0));
     let pages: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(pages.len() > verbs().len(), "{pages:?}");
+    assert!(pages.len() > crate::common::verbs().len(), "{pages:?}");
     let mut groff = tool::command("groff");
     groff.args(["-man", "-Tutf8", "-K", "utf8", "-ww", "-z"]).args(&pages);
     let done = tool::output(&mut groff);

@@ -103,6 +103,20 @@ pub fn is_hash_of(hash: &str, password: &str) -> bool {
     hash.len() > 20 && made.stdout == hash
 }
 
+/// The verbs that a page of help lists.
+pub fn listed(page: &str) -> Vec<String> {
+    let names = page.lines().filter_map(|line| line.strip_prefix("  ")?.split_once("  ").map(|(name, _)| name));
+    let is_verb = |name: &&str| name.starts_with(|first: char| first.is_ascii_lowercase()) && !name.contains(' ');
+    names.filter(is_verb).filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// The names of all verbs.
+pub fn verbs() -> Vec<String> {
+    let help = run(["--help"]);
+    assert_eq!(help.code, Some(0), "{help:?}");
+    listed(&help.stdout)
+}
+
 /// The path as an argument.
 pub fn text(path: &Path) -> String {
     path.to_str().expect("temporary names are UTF-8").to_owned()

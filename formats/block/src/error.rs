@@ -65,7 +65,10 @@ impl Error {
     /// A failure reported by the operating system at `offset`; a full disk becomes [`ErrorKind::NoSpace`].
     pub fn from_io(offset: u64, source: std::io::Error) -> Self {
         let kind = match source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
+            // The last is the limit of the filesystem, or of `ulimit -f`.
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge => {
+                ErrorKind::NoSpace
+            }
             std::io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
             _ => ErrorKind::Io,
         };

@@ -191,9 +191,8 @@ impl Writer {
 
 fn not_written(error: std::io::Error) -> Error {
     let kind = match error.kind() {
-        std::io::ErrorKind::StorageFull => ErrorKind::NoSpace,
         std::io::ErrorKind::PermissionDenied => ErrorKind::Refused,
-        _ => ErrorKind::Io,
+        _ => return Error::of_host("cannot write the manifest", error),
     };
     Error::new(kind, "cannot write the manifest").caused_by(error)
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const SUFFIX: &str = ".nomount-manifest";
 
 /// A container's directory, its parent, and the manifest beside it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) dir: PathBuf,
     pub(super) manifest: PathBuf,

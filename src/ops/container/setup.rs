@@ -3,6 +3,7 @@
 use super::manifest::{Header, Writer};
 use super::place::Place;
 use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt;
 use crate::ops::extract::{Extracted, How, extract};
 use crate::ops::host_dir::{HostDir, error_of, host_error, remove_contents};
 use crate::ops::id_map::IdMap;
@@ -12,6 +13,8 @@ use rustix::fs::Mode;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What to make of an image.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +55,12 @@ pub fn setup(image: &Path, dir: &Path, request: &SetupRequest) -> Result<Setup> 
     // The directory has a device number of its own, and so one filesystem.
     let options = SessionOptions { root_only: true, ..request.session.clone() };
     let mut session = Session::open(image, options)?;
-    let made = Directory::make(&place)?;
+    let (made, _pending) = {
+        let _step = interrupt::step();
+        let made = Directory::make(&place)?;
+        let (again, dir) = (made.clone(), place.clone());
+        (made, interrupt::Pending::new(move || drop(again.undo(&dir, Error::new(ErrorKind::Io, "interrupted")))))
+    };
     let result = fill(&mut session, &place, &made, request, image);
     if result.is_ok() {
         return result;
@@ -74,8 +82,12 @@ fn fill(session: &mut Session, place: &Place, made: &Directory, request: &SetupR
         room: session.volume().len,
     };
     let top = made.top()?;
-    let mut writer = Writer::create(&place.manifest, &header)?;
-    made.manifest.set(true);
+    let mut writer = {
+        let _step = interrupt::step();
+        let writer = Writer::create(&place.manifest, &header)?;
+        made.manifest.store(true, Ordering::SeqCst);
+        writer
+    };
     let notes = session.notes().to_vec();
     let extracted = extract(session.tree(), &top, &how, &mut |name| writer.record(&name));
     let extracted = extracted.map_err(|error| error.in_volume(&volume).in_image(image))?;
@@ -84,12 +96,13 @@ fn fill(session: &mut Session, place: &Place, made: &Directory, request: &SetupR
 }
 
 /// A directory that is being filled.
+#[derive(Clone)]
 struct Directory {
     path: PathBuf,
     /// The mode that it had before, where it was there.
     before: Option<u32>,
     /// Whether the manifest is ours to remove.
-    manifest: std::cell::Cell<bool>,
+    manifest: Arc<AtomicBool>,
 }
 
 impl Directory {
@@ -102,7 +115,7 @@ impl Directory {
             };
             Error::new(kind, format!("cannot make the directory {}", place.dir.display())).caused_by(error)
         };
-        let manifest = std::cell::Cell::new(false);
+        let manifest = Arc::new(AtomicBool::new(false));
         match fs::DirBuilder::new().mode(0o700).create(&place.dir) {
             Ok(()) => return Ok(Self { path: place.dir.clone(), before: None, manifest }),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -142,7 +155,7 @@ impl Directory {
     /// Takes back what was made after `error`, and joins what goes wrong with that.
     fn undo(&self, place: &Place, error: Error) -> Error {
         let mut also = Vec::new();
-        if self.manifest.get() {
+        if self.manifest.load(Ordering::SeqCst) {
             also.extend(place.remove_manifest().err());
         }
         if self.before.is_none() {

@@ -6,9 +6,9 @@
 
 use super::{Copied, Keep};
 use crate::error::{Error, ErrorKind, Result};
-use crate::interrupt::Unfinished;
+use crate::interrupt::{self, Pending, Unfinished};
 use crate::ops::Progress;
-use crate::ops::host_dir::{Facts, HostDir, host_time};
+use crate::ops::host_dir::{Facts, HostDir, host_error, host_time, remove};
 use crate::ops::populate::{Contents, Item, Meta, Node, Source, clean};
 use crate::tree::{FileKind, GuestPath, Xattr};
 use rustix::fs::{
@@ -48,8 +48,16 @@ struct Lost {
     sockets: u64,
 }
 
+/// A directory that this call made in one that was there.
+struct New {
+    path: GuestPath,
+    _pending: Pending,
+}
+
 struct Out<'a> {
     top: HostDir,
+    /// Where that is.
+    real: PathBuf,
     /// As the user knows it.
     dir: &'a Path,
     how: OutOptions,
@@ -57,13 +65,16 @@ struct Out<'a> {
     parent: Option<(GuestPath, HostDir)>,
     /// Directories that were made: their modes may forbid to enter them.
     later: Vec<(GuestPath, Meta)>,
+    /// The outermost of them, which go again when something fails or the process is told to stop.
+    new: Vec<New>,
     buffer: Vec<u8>,
     done: Copied,
     lost: Lost,
 }
 
 /// Makes everything that `source` tells in the directory `dir` of the host: the entry with an empty path under `name`,
-/// or where there is none as `dir` itself, which is left as it is.
+/// or where there is none as `dir` itself, which is left as it is. When it fails, directories that it made are removed
+/// with what is in them; files that it completed in others stay.
 pub fn copy_out(
     source: &mut dyn Source,
     dir: &Path,
@@ -77,7 +88,8 @@ pub fn copy_out(
     })?;
     let top = HostDir::open(&real)?;
     let (buffer, done) = (vec![0; BUFFER], Copied::default());
-    let mut out = Out { top, dir, how, parent: None, later: Vec::new(), buffer, done, lost: Lost::default() };
+    let (later, new, lost) = (Vec::new(), Vec::new(), Lost::default());
+    let mut out = Out { top, real, dir, how, parent: None, later, new, buffer, done, lost };
     let mut notes = Vec::new();
     let place = |path: &[u8]| -> Result<GuestPath> {
         let mut place = GuestPath::root();
@@ -87,7 +99,7 @@ pub fn copy_out(
         }
         Ok(place)
     };
-    source.each(&mut notes, &mut |item| {
+    let copied = source.each(&mut notes, &mut |item| {
         let to = place(item.path)?;
         progress.at(&to.to_bytes());
         let first = match &item.node {
@@ -95,8 +107,11 @@ pub fn copy_out(
             _ => None,
         };
         out.entry(&to, first.as_ref(), item, progress)
-    })?;
-    out.finish_dirs()?;
+    });
+    let finished = copied.and_then(|()| out.finish_dirs());
+    if let Err(error) = finished {
+        return Err(out.take_back(error));
+    }
     out.done.notes.extend(notes);
     out.tell_lost();
     Ok(out.done)
@@ -107,7 +122,7 @@ impl Out<'_> {
         let path = self.shown(to);
         move |errno| {
             let kind = match errno {
-                Errno::NOSPC | Errno::DQUOT => ErrorKind::NoSpace,
+                Errno::NOSPC | Errno::DQUOT | Errno::FBIG => ErrorKind::NoSpace,
                 Errno::NOTDIR | Errno::LOOP => ErrorKind::NotADirectory,
                 Errno::ISDIR => ErrorKind::IsADirectory,
                 Errno::NOENT => ErrorKind::NotFound,
@@ -139,6 +154,8 @@ impl Out<'_> {
                 _ => Err(Error::new(ErrorKind::NotADirectory, format!("{} is a directory", self.dir.display()))),
             };
         };
+        // One that fills a file holds nobody up who wants the process to stop.
+        let _step = (!matches!(item.node, Node::File(..))).then(interrupt::step);
         let dir = match self.parent.take() {
             Some((path, dir)) if path == parent => dir,
             _ => self.top.descend(&parent).map_err(self.failed("enter the directory of", to))?,
@@ -169,7 +186,18 @@ impl Out<'_> {
     fn make_dir(&mut self, dir: &HostDir, name: &[u8], to: &GuestPath, meta: Meta) -> Result<()> {
         self.done.directories += 1;
         match mkdirat(dir, name, Mode::RWXU) {
-            Ok(()) => self.later.push((to.clone(), meta)),
+            Ok(()) => {
+                self.later.push((to.clone(), meta));
+                // Depth first: what is below the last one comes before the next.
+                if !self.new.last().is_some_and(|last| to.is_below(&last.path)) {
+                    let (real, path) = (self.real.clone(), to.clone());
+                    let take_back = move || {
+                        // Nobody is left to hear of one that stays.
+                        let _ = HostDir::open(&real).and_then(|top| remove_at(&top, &path));
+                    };
+                    self.new.push(New { path: to.clone(), _pending: Pending::new(take_back) });
+                }
+            }
             Err(Errno::EXIST) => {
                 // It is filled and stays as it is; a link to one is none.
                 dir.subdir(name).map_err(self.failed("enter", to))?;
@@ -188,8 +216,11 @@ impl Out<'_> {
         (size, contents): (u64, &mut dyn Contents),
         progress: &mut dyn Progress,
     ) -> Result<()> {
+        let step = interrupt::step();
         let (temporary, unfinished, file) = self.temporary(dir, to)?;
+        drop(step);
         self.fill(&file, to, size, contents, progress)?;
+        let _step = interrupt::step();
         self.give_open(&file, to, meta)?;
         renameat(dir, &*temporary, dir, name).map_err(self.failed("write", to))?;
         unfinished.finish();
@@ -349,6 +380,13 @@ impl Out<'_> {
         Ok(())
     }
 
+    /// Removes the directories that were made, after `error`; what goes wrong with that is said, too.
+    fn take_back(&mut self, error: Error) -> Error {
+        self.parent = None;
+        let failed = self.new.drain(..).filter_map(|new| remove_at(&self.top, &new.path).err());
+        failed.fold(error, |error, also| error.and(&also))
+    }
+
     fn tell_lost(&mut self) {
         let why = if self.how.devices { "the caller may not make them" } else { "only --archive makes them" };
         for (count, what) in [
@@ -362,6 +400,13 @@ impl Out<'_> {
             }
         }
     }
+}
+
+/// Removes a directory with all that is in it.
+fn remove_at(top: &HostDir, path: &GuestPath) -> Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return Ok(()) };
+    let parent = top.descend(&parent).map_err(|errno| host_error("enter the directory", &parent, errno))?;
+    remove(&parent, name).map(drop)
 }
 
 fn times(meta: &Meta) -> Timestamps {

@@ -2,6 +2,7 @@
 
 use super::{Extractor, Pending};
 use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt;
 use crate::ops::host_dir::{Facts, HostDir, host_error, host_time};
 use crate::tree::{FileKind, GuestPath, Stat, Xattr};
 use rustix::fs::{
@@ -36,6 +37,7 @@ pub(super) fn times(stat: &Stat) -> Timestamps {
 
 impl Extractor<'_> {
     pub(super) fn make_dir(&mut self, dir: &HostDir, name: &[u8], path: &GuestPath) -> Result<HostDir> {
+        let _step = interrupt::step();
         let made = mkdirat(dir, name, Mode::RWXU).and_then(|()| dir.subdir(name));
         made.map_err(|e| not_made("directory", path, e))
     }
@@ -62,6 +64,7 @@ impl Extractor<'_> {
                     let message = "the target of a symbolic link contains a NUL byte";
                     return Err(Error::new(ErrorKind::Corrupt, message).at_path(path.to_bytes()));
                 }
+                let _step = interrupt::step();
                 symlinkat(&*target, dir, name).map_err(|e| not_made("symbolic link", &path, e))?;
                 self.give(dir, name, &path, &stat)?;
                 true
@@ -81,6 +84,7 @@ impl Extractor<'_> {
     fn make_link(&self, first: &GuestPath, dir: &HostDir, name: &[u8], path: &GuestPath) -> Result<()> {
         let (Some(parent), Some(old)) = (first.parent(), first.name()) else { return Ok(()) };
         let from = self.top.descend(&parent).map_err(|e| not_made("hard link", path, e))?;
+        let _step = interrupt::step();
         match linkat(&from, old, dir, name, AtFlags::empty()) {
             // A device that was only recorded has no first name here.
             Err(Errno::NOENT) => Ok(()),
@@ -97,7 +101,10 @@ impl Extractor<'_> {
         xattrs: &mut Vec<Xattr>,
     ) -> Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let step = interrupt::step();
         let made = openat(dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(|e| not_made("file", path, e))?;
+        // One that fills a file holds nobody up who wants the process to stop.
+        drop(step);
         let file = File::from(made);
         for stretch in self.tree.data(path)? {
             self.budget.bytes(stretch.end - stretch.start, path)?;
@@ -134,6 +141,7 @@ impl Extractor<'_> {
                 (if block { FileType::BlockDevice } else { FileType::CharacterDevice }, makedev(major, minor))
             }
         };
+        let _step = interrupt::step();
         match mknodat(dir, name, kind, Mode::RUSR | Mode::WUSR, device) {
             Err(Errno::PERM) if stat.device.is_some() => return Ok(false),
             made => made.map_err(|e| not_made(stat.kind.noun(), path, e))?,

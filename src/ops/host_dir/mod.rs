@@ -169,7 +169,7 @@ pub(crate) fn host_error(what: &str, path: &GuestPath, error: Errno) -> Error {
         Errno::XDEV => Error::new(ErrorKind::Busy, "a filesystem is mounted here")
             .at_path(path.to_bytes())
             .hint("unmount it first: what is mounted does not belong to the image"),
-        Errno::NOSPC | Errno::DQUOT => failed(ErrorKind::NoSpace),
+        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => failed(ErrorKind::NoSpace),
         Errno::ACCESS | Errno::PERM | Errno::ROFS => failed(ErrorKind::Refused),
         Errno::TOOBIG | Errno::MFILE => failed(ErrorKind::Limit),
         _ => failed(ErrorKind::Io),

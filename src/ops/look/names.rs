@@ -13,23 +13,28 @@ const GROUP: &str = "/etc/group";
 pub struct Names {
     users: HashMap<u32, Vec<u8>>,
     groups: HashMap<u32, Vec<u8>>,
+    problem: Option<String>,
 }
 
 impl Names {
     /// Reads them from /etc/passwd and /etc/group. Without one of these, or where it cannot be read, it has no names:
-    /// looking at files must go on.
+    /// looking at files must go on. See [`Self::problem`].
     pub fn of(tree: &dyn FileTree) -> Self {
-        Self::parse(&text(tree, PASSWD).unwrap_or_default(), &text(tree, GROUP).unwrap_or_default())
+        let mut problem = None;
+        let mut text = |path| sound_text(tree, path).map_err(|error| problem = Some(error)).unwrap_or_default();
+        let (passwd, group) = (text(PASSWD), text(GROUP));
+        let problem = problem.map(|error| format!("owners are shown as numbers: {}: {}", error.place(), error.chain()));
+        Self { problem, ..Self::parse(&passwd, &group) }
     }
 
     /// The same, for what is to be kept: a file that is damaged, or cannot be read from the disk, is an error.
     pub fn of_sound(tree: &dyn FileTree) -> Result<Self> {
-        let text = |path| match text(tree, path) {
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => Err(error),
-            // A directory, a link that leads nowhere or the like: then there are no names.
-            text => Ok(text.unwrap_or_default()),
-        };
-        Ok(Self::parse(&text(PASSWD)?, &text(GROUP)?))
+        Ok(Self::parse(&sound_text(tree, PASSWD)?, &sound_text(tree, GROUP)?))
+    }
+
+    /// Why there are fewer names than the guest may have: a file that is damaged, or that the disk does not give.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
     }
 
     /// As for getpwuid(3), the first line with a number counts.
@@ -55,8 +60,12 @@ impl Names {
     }
 }
 
-fn text(tree: &dyn FileTree, path: &str) -> Result<Vec<u8>> {
-    Ok(read_text(tree, &GuestPath::parse(path)?)?.unwrap_or_default())
+fn sound_text(tree: &dyn FileTree, path: &str) -> Result<Vec<u8>> {
+    match GuestPath::parse(path).and_then(|at| read_text(tree, &at)) {
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => Err(error.at_path(path)),
+        // A directory, a link that leads nowhere or the like: then there are no names.
+        text => Ok(text.ok().flatten().unwrap_or_default()),
+    }
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ impl Tool {
         let scratch = |error| {
             let message =
                 format!("cannot make a file of {} bytes to format in {}", device.len(), self.scratch.display());
-            Error::new(ErrorKind::Io, message).caused_by(error).hint("TMPDIR names another folder for it")
+            Error::of_host(message, error).hint("TMPDIR names another folder for it")
         };
         let named = Temporary::create(&self.scratch, "nomount-mkfs-", "").map_err(scratch)?;
         let path = named.path().to_owned();

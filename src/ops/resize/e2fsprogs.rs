@@ -4,7 +4,7 @@
 //! whole; what they changed is then staged like any other change.
 
 use super::super::program;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::interrupt::Temporary;
 use crate::session::Staging;
 use nomount_block::{ExtentKind, HostFile, ReadAt, SetLen, Window, WriteAt, copy_to_zeroed};
@@ -50,8 +50,7 @@ pub enum Outcome {
 pub fn resize(disk: &mut Staging, volume: Range<u64>, goal: Goal, folder: &Path) -> Result<Outcome> {
     let len = volume.end - volume.start;
     let host = |error: std::io::Error| {
-        let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::NoSpace } else { ErrorKind::Io };
-        Error::new(kind, "cannot make a copy of the filesystem for resize2fs").caused_by(error).in_image(folder)
+        Error::of_host("cannot make a copy of the filesystem for resize2fs", error).in_image(folder)
     };
     let file = Temporary::create(folder, ".nomount-", ".scratch").map_err(host)?;
     let mut scratch = HostFile::new(file.as_file().try_clone().map_err(host)?, false)?;

@@ -2,7 +2,7 @@
 
 use super::grow::{GrowRequest, GrowWith, grow_disk};
 use super::report::{Change, FilesystemChange, Resized};
-use super::size::{Extendable, is_extendable};
+use super::size::{Extendable, examine};
 use super::target::NewSize;
 use crate::disk::Choice;
 use crate::error::{Error, ErrorKind, Result};
@@ -55,9 +55,12 @@ pub fn extend(path: &Path, request: &ExtendRequest) -> Result<Resized> {
     let reason = if format != Format::Raw && !request.filesystem_in_container {
         format!("the format is {}: what is in it is not looked at", format.name())
     } else {
-        match is_extendable(path, &request.image) {
-            Extendable::No { reason } => reason,
-            Extendable::Yes(_) => match extend_filesystem(path, request) {
+        match examine(path, &request.image) {
+            // A disk of the host that fails says nothing of the filesystem, which would stay as small as it is.
+            Err(error) if error.kind() == ErrorKind::Io => return Err(error.in_image(path)),
+            Err(error) => error.chain(),
+            Ok(Extendable::No { reason }) => reason,
+            Ok(Extendable::Yes(_)) => match extend_filesystem(path, request) {
                 Ok(done) => return Ok(done),
                 Err(error) if is_about_filesystem(&error) => error.chain(),
                 Err(error) => return Err(error),

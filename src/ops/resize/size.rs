@@ -91,15 +91,14 @@ pub enum Extendable {
 /// Whether the disk is one ext filesystem without a partition table (X1, X2). What cannot be opened is not (X3): there
 /// is no error, only a reason.
 pub fn is_extendable(path: &Path, options: &ImageOptions) -> Extendable {
-    let no = |reason: String| Extendable::No { reason };
-    let image = match Image::open(path, &ImageOptions { write: false, ..options.clone() }) {
-        Ok(image) => image,
-        Err(error) => return no(error.chain()),
-    };
-    let layout = match Layout::read(&image.device, Choice::Auto) {
-        Ok(layout) => layout,
-        Err(error) => return no(error.chain()),
-    };
+    examine(path, options).unwrap_or_else(|error| Extendable::No { reason: error.chain() })
+}
+
+/// The same where an image that cannot be looked at is an error.
+pub(super) fn examine(path: &Path, options: &ImageOptions) -> Result<Extendable> {
+    let no = |reason: String| Ok(Extendable::No { reason });
+    let image = Image::open(path, &ImageOptions { write: false, ..options.clone() })?;
+    let layout = Layout::read(&image.device, Choice::Auto)?;
     if let Some(table) = &layout.table {
         return no(format!("it has a partition table ({} with {} partitions)", table.scheme, table.partitions.len()));
     }
@@ -107,8 +106,6 @@ pub fn is_extendable(path: &Path, options: &ImageOptions) -> Extendable {
     if !volume.content.is_ext() {
         return no(format!("it holds no ext filesystem ({})", volume.content));
     }
-    match filesystem_size(&image.device, volume) {
-        Ok(_) => Extendable::Yes(volume.clone()),
-        Err(error) => no(error.chain()),
-    }
+    filesystem_size(&image.device, volume)?;
+    Ok(Extendable::Yes(volume.clone()))
 }

@@ -68,8 +68,7 @@ fn host(path: &Path) -> impl Fn(std::io::Error) -> Error {
 }
 
 fn cannot_write(error: std::io::Error) -> Error {
-    let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::NoSpace } else { ErrorKind::Io };
-    Error::new(kind, "the redo file cannot be used").caused_by(error)
+    Error::of_host("the redo file cannot be used", error)
 }
 
 /// Whether an image has an unfinished commit.

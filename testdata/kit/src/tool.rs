@@ -36,6 +36,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("groff", "groff-base"),
     ("blkid", "util-linux"),
     ("mkswap", "util-linux"),
+    ("strace", "strace"),
+    ("prlimit", "util-linux"),
 ];
 
 /// Ordinary users often lack these in `PATH`.

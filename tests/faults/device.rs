@@ -1,8 +1,7 @@
 //! A disk that fails once, or for good, under a session: the error says so, and the image is as it was or complete.
 
-mod common;
-
-use common::session::inject_on;
+use crate::common;
+use crate::common::session::inject_on;
 use nomount::disk::Choice;
 use nomount::session::Commit;
 use nomount::{ErrorKind, Result};
