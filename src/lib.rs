@@ -45,6 +45,7 @@ mod error;
 pub mod image;
 pub mod interrupt;
 pub mod ops;
+pub mod sandbox;
 pub mod session;
 pub mod tree;
 

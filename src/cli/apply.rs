@@ -2,10 +2,12 @@
 
 use super::edit::{self, EditArgs};
 use super::groupadd::image_only;
-use super::target::now;
+use super::sandbox::HostAccess;
+use super::target::{Target, now};
 use super::{host_file, password};
 use nomount::ops::account::Password;
 use nomount::ops::apply::{Inputs, Recipe, apply};
+use nomount::sandbox::Access;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -54,8 +56,22 @@ pub struct Args {
     pub edit: EditArgs,
 }
 
-/// Runs the command.
-pub fn run(args: &Args) -> Result<u8> {
+/// A recipe that was read, with what it names.
+pub struct Loaded<'a> {
+    args: &'a Args,
+    target: Target,
+    recipe: Recipe,
+    inputs: Inputs,
+}
+
+impl HostAccess for Loaded<'_> {
+    fn access(&self) -> Access {
+        self.args.edit.access_to(&self.target)
+    }
+}
+
+/// Reads the recipe and what it names.
+pub fn load(args: &Args) -> Result<Loaded<'_>> {
     let target = image_only(&args.image)?;
     let is_stdin = args.recipe == Path::new("-");
     let text = if is_stdin { host_file::standard_input("the recipe")? } else { host_file::read(&args.recipe)? };
@@ -65,6 +81,12 @@ pub fn run(args: &Args) -> Result<u8> {
     let recipe = Recipe::parse(&text).map_err(named)?;
     let folder = if is_stdin { Path::new("") } else { args.recipe.parent().unwrap_or(Path::new("")) };
     let inputs = inputs(&recipe, folder).map_err(named)?;
+    Ok(Loaded { args, target, recipe, inputs })
+}
+
+/// Runs the command.
+pub fn run(loaded: Loaded<'_>) -> Result<u8> {
+    let Loaded { args, target, recipe, inputs } = loaded;
     edit::run_telling(&args.edit, &target, |editor| Ok(apply(editor, &recipe, &inputs)?.into()))
 }
 

@@ -1,7 +1,9 @@
 //! `nomount cat`.
 
+use super::sandbox::HostAccess;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
+use nomount::sandbox::Access;
 use nomount::tree::{FileKind, FileTree, Follow, GuestPath, read_all, resolve};
 use nomount::{Error, ErrorKind, Result};
 use serde_json::json;
@@ -29,6 +31,12 @@ pub struct Args {
     /// Print contents as JSON: text as a string, other bytes in hexadecimal
     #[arg(long)]
     pub json: bool,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
+    }
 }
 
 /// Runs the command.

@@ -2,9 +2,11 @@
 
 mod deterministic;
 
+use super::sandbox::HostAccess;
 use super::target::{self, ImageArgs, Target};
 use super::{exit, progress, ui};
 use nomount::disk::Volume;
+use nomount::sandbox::Access;
 use nomount::session::{Checked, check_image};
 use nomount::{Error, ErrorKind, Result};
 use nomount_ext::{Finding, Report, Severity};
@@ -38,6 +40,12 @@ pub struct Args {
     /// Print what follows from the images' bytes alone; with --json an object a line
     #[arg(long, conflicts_with_all = ["partition", "allow_backing"])]
     deterministic: bool,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.images.iter().fold(Access::none(), |access, image| access.and(self.open.reading(image)))
+    }
 }
 
 /// Runs the command.

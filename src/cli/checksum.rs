@@ -1,10 +1,12 @@
 //! `nomount checksum`.
 
+use super::sandbox::{HostAccess, read_file};
 use super::target::{ImageArgs, Target};
 use super::{exit, host_file, ui};
 use nomount::disk::{Choice, Layout};
 use nomount::image::Image;
 use nomount::ops::look::checksum::{Algorithm, Wanted, line, of_device, of_file, parse_list};
+use nomount::sandbox::Access;
 use nomount::session::redo_path;
 use nomount::tree::{FileKind, FileTree, Follow, GuestPath, Walk, existing};
 use nomount::{Error, ErrorKind, Result};
@@ -45,14 +47,28 @@ pub struct Args {
     pub json: bool,
 }
 
+impl Args {
+    /// The algorithm that is named, and the arguments behind it, the first of which is the image.
+    fn algorithm(&self) -> (Option<Algorithm>, &[OsString]) {
+        let named = self.arguments[0].to_str().and_then(Algorithm::parse);
+        // A single argument is an image, whatever its name.
+        match (named, &self.arguments[1..]) {
+            (Some(algorithm), rest @ [_, ..]) => (Some(algorithm), rest),
+            _ => (None, &self.arguments[..]),
+        }
+    }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        let (_, rest) = self.algorithm();
+        self.open.reading(&rest[0]).and(read_file(self.check.as_ref()))
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8> {
-    let named = args.arguments[0].to_str().and_then(Algorithm::parse);
-    // A single argument is an image, whatever its name.
-    let (named, rest) = match (named, &args.arguments[1..]) {
-        (Some(algorithm), rest @ [_, ..]) => (Some(algorithm), rest),
-        _ => (None, &args.arguments[..]),
-    };
+    let (named, rest) = args.algorithm();
     let target = Target::parse(rest[0].clone());
     let algorithm = named.unwrap_or(Algorithm::Sha256);
     match (&args.check, &target.path, &rest[1..]) {

@@ -1,9 +1,11 @@
 //! `nomount chmod`.
 
 use super::edit::{self, EditArgs};
+use super::sandbox::HostAccess;
 use super::target::Target;
 use nomount::Result;
 use nomount::ops::edit::{ModeChange, chmod};
+use nomount::sandbox::Access;
 use std::ffi::OsString;
 
 /// Change permission bits of files of a guest
@@ -29,6 +31,12 @@ pub struct Args {
     recursive: bool,
     #[command(flatten)]
     pub edit: EditArgs,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image)
+    }
 }
 
 /// Runs the command.

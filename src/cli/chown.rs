@@ -1,10 +1,12 @@
 //! `nomount chown`.
 
 use super::edit::{self, EditArgs};
+use super::sandbox::HostAccess;
 use super::target::Target;
 use nomount::Result;
 use nomount::ops::Owner;
 use nomount::ops::edit::chown;
+use nomount::sandbox::Access;
 use nomount::tree::Follow;
 use std::ffi::OsString;
 
@@ -37,6 +39,12 @@ pub struct Args {
     help: Option<bool>,
     #[command(flatten)]
     pub edit: EditArgs,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image)
+    }
 }
 
 /// Runs the command.

@@ -1,8 +1,10 @@
 //! `nomount completion`.
 
+use super::sandbox::HostAccess;
 use super::{exit, help, ui};
 use clap_complete::Shell;
 use nomount::Result;
+use nomount::sandbox::Access;
 
 /// Print the completion script for a shell
 ///
@@ -23,6 +25,12 @@ fn parse_shell(text: &str) -> Result<Shell, String> {
         "zsh" => Ok(Shell::Zsh),
         "fish" => Ok(Shell::Fish),
         _ => Err("bash, zsh or fish is needed".to_owned()),
+    }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        Access::none()
     }
 }
 

@@ -2,11 +2,15 @@
 
 use super::owners;
 use super::password::random_bytes;
-use super::target::{DeviceArgs, ImageArgs, Target, now};
+use super::sandbox::HostAccess;
+use super::target::{DeviceArgs, ImageArgs, Target, changing, now};
 use super::{exit, progress, ui};
-use nomount::image::Backing;
-use nomount::ops::container::{Applied, Setup, SetupRequest, Teardown, TeardownRequest, clean, setup, teardown};
+use nomount::image::{Backing, folder_of};
+use nomount::ops::container::{
+    Applied, Setup, SetupRequest, Teardown, TeardownRequest, clean, image_of, setup, teardown,
+};
 use nomount::ops::{IdMap, IdRange};
+use nomount::sandbox::Access;
 use nomount::{Error, ErrorKind, Result, SessionOptions};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -144,6 +148,40 @@ pub fn run(args: &Args) -> Result<u8> {
     }
 }
 
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        match &self.verb {
+            Verb::Setup(args) => {
+                let owners = ["/etc/passwd", "/etc/subuid", "/etc/subgid"];
+                owners.into_iter().fold(beside(&args.dir).and(args.open.reading(&args.image)), Access::read)
+            }
+            Verb::Teardown(args) if args.commit => {
+                // Without a manifest that names it, there is nothing to commit.
+                let image = args.image.clone().map_or_else(|| image_of(&args.dir), Ok);
+                image.map_or(Access::none(), |image| changing(&image, &args.backing())).and(beside(&args.dir))
+            }
+            Verb::Teardown(args) => beside(&args.dir),
+            Verb::Clean(args) => beside(&args.dir),
+        }
+    }
+}
+
+/// Everything below the folder that a container's directory is in, the manifest with it.
+fn beside(dir: &Path) -> Access {
+    let clean: PathBuf = dir.components().collect();
+    Access::none().tree(folder_of(&clean))
+}
+
+impl TeardownArgs {
+    fn backing(&self) -> Backing {
+        match &self.allow_backing {
+            None => Backing::Refused,
+            Some(None) => Backing::Beside,
+            Some(Some(folder)) => Backing::In(folder.clone()),
+        }
+    }
+}
+
 fn run_setup(args: &SetupArgs) -> Result<u8> {
     let target = Target::parse(args.image.clone());
     if target.path.is_some() {
@@ -217,11 +255,7 @@ fn run_teardown(args: &TeardownArgs) -> Result<u8> {
         SessionOptions { now: now()?, seed: u32::from_le_bytes(random_bytes()?), ..SessionOptions::default() };
     session.image.sync = !args.no_sync;
     session.image.lock = !args.no_lock;
-    session.image.backing = match &args.allow_backing {
-        None => Backing::Refused,
-        Some(None) => Backing::Beside,
-        Some(Some(folder)) => Backing::In(folder.clone()),
-    };
+    session.image.backing = args.backing();
     session.image = args.device.on(session.image);
     let request = TeardownRequest { commit: args.commit, force: args.force, image: args.image.clone(), session };
     let done = teardown(&args.dir, &request)?;

@@ -137,6 +137,11 @@ impl Local {
         Ok(Self { path, name: SourceName { name: name.map(|name| name.as_bytes().to_vec()), is_dir } })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// All that is there, unless `image` is part of it.
     pub fn tree(&self, image: &Target, keep: Keep) -> HostTree {
         HostTree::with_top(&self.path, Some(&image.image)).links(keep.links).xattrs(keep.xattrs)

@@ -2,8 +2,10 @@
 
 use super::copy_args::{IntoArgs, Local, into_dir, listener, more};
 use super::edit::{self, EditArgs};
+use super::sandbox::HostAccess;
 use super::target::Target;
 use nomount::ops::copy::{Copied, copy_in};
+use nomount::sandbox::Access;
 use nomount::tree::GuestPath;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsString;
@@ -32,6 +34,14 @@ pub struct Args {
     into: IntoArgs,
     #[command(flatten)]
     pub edit: EditArgs,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        let is_dir_named = Target::parse(self.image.clone()).path.is_some();
+        let locals = self.paths.len().saturating_sub(usize::from(!is_dir_named));
+        self.paths[..locals].iter().fold(self.edit.access(&self.image), |access, path| access.read(path))
+    }
 }
 
 /// Runs the command.

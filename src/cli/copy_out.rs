@@ -1,10 +1,12 @@
 //! `nomount copy-out`.
 
 use super::copy_args::{KeepArgs, contents_only, listener, room};
+use super::sandbox::HostAccess;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::ops::copy::{Copied, OutOptions, copy_out};
 use nomount::ops::populate::{GuestTree, GuestWalk};
+use nomount::sandbox::Access;
 use nomount::tree::{FileTree, Follow, GuestPath, existing};
 use nomount::{Error, ErrorKind, Result};
 use serde_json::json;
@@ -34,6 +36,16 @@ pub struct Args {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        let access = self.open.reading(&self.image);
+        match self.paths.last() {
+            Some(dir) => access.tree(dir),
+            None => access,
+        }
+    }
 }
 
 /// Runs the command.

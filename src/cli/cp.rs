@@ -4,6 +4,7 @@ use super::copy_args::{IntoArgs, Local, contents_only, listener, more, room};
 use super::copy_out::report;
 use super::edit::{self, EditArgs, More};
 use super::host_output::HostOutput;
+use super::sandbox::HostAccess;
 use super::tar_in::open;
 use super::target::Target;
 use nomount::image::folder_of;
@@ -14,6 +15,7 @@ use nomount::ops::copy::{
 use nomount::ops::look::Names;
 use nomount::ops::populate::{GuestTree, GuestWalk, TarStream};
 use nomount::ops::{Editor, decompressed};
+use nomount::sandbox::Access;
 use nomount::tree::{FileKind, FileTree, Follow, GuestPath, existing};
 use nomount::{Error, ErrorKind, Result, Session};
 use std::ffi::{OsStr, OsString};
@@ -75,6 +77,27 @@ impl Side {
 
 fn usage(text: &str) -> Error {
     Error::new(ErrorKind::Usage, text)
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        let (to, sources) = self.paths.split_last().expect("two are required");
+        let read = |access: Access, source| match Side::parse(source) {
+            Side::Guest(target, _) => access.and(self.edit.open.reading_target(&target)),
+            Side::Host(path) => access.read(path),
+            Side::Stream => access,
+        };
+        let access = sources.iter().fold(Access::none(), read);
+        match Side::parse(to) {
+            Side::Guest(target, _) => access.and(self.edit.access_to(&target)),
+            Side::Stream => access,
+            Side::Host(path) if Path::new(&path).is_dir() => access.tree(path),
+            Side::Host(path) => {
+                let path = Path::new(&path).canonicalize().unwrap_or_else(|_| PathBuf::from(path));
+                access.tree(folder_of(&path))
+            }
+        }
+    }
 }
 
 /// Runs the command.

@@ -1,12 +1,14 @@
 //! `nomount df`.
 
 use super::bytes::{Rounding, short};
+use super::sandbox::HostAccess;
 use super::table::{columns, csv_line};
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::Result;
 use nomount::disk::device_name;
 use nomount::ops::volumes::{Survey, Surveyed, Usage, survey};
+use nomount::sandbox::Access;
 use nomount::session::redo_path;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -97,6 +99,12 @@ pub fn readable<'a>(disk: &'a Survey, failed: &mut bool) -> Vec<(&'a Surveyed, &
         }
     }
     readable
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.images.iter().fold(Access::none(), |access, image| access.and(self.open.reading(image)))
+    }
 }
 
 /// Runs the command.

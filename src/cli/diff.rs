@@ -1,11 +1,13 @@
 //! `nomount diff`.
 
 use super::long::{TimeStyle, arrow};
+use super::sandbox::HostAccess;
 use super::stat::{file_json, letter, with_xattrs, word};
 use super::table::csv;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::ops::look::diff::{DiffOptions, Difference, Field, File, Side, diff};
+use nomount::sandbox::Access;
 use nomount::tree::{Follow, GuestPath, Time, Xattr, existing};
 use nomount::{Result, Session};
 use serde_json::{Value, json};
@@ -83,6 +85,12 @@ impl Opened {
 
     fn side(&mut self) -> Side<'_> {
         Side { tree: self.session.tree(), top: &self.top, image: &self.target.image, volume: &self.volume }
+    }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.reading(&self.before).and(self.open.reading(&self.after))
     }
 }
 

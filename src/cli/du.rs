@@ -1,9 +1,11 @@
 //! `nomount du`.
 
 use super::bytes::{self, Rounding};
+use super::sandbox::HostAccess;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::ops::look::du::{DuOptions, Usage};
+use nomount::sandbox::Access;
 use nomount::tree::{FileTree, Follow, GuestPath, existing};
 use nomount::{Error, Result};
 use serde_json::json;
@@ -65,6 +67,12 @@ impl Args {
             (_, true) => bytes::short(size, Rounding::Up),
             _ => size.div_ceil(1024).to_string(),
         }
+    }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
     }
 }
 

@@ -3,13 +3,15 @@
 use super::output::Output;
 use super::target::{DeviceArgs, ImageArgs, Target, now};
 use super::{exit, password, ui};
-use nomount::image::ImageOptions;
+use nomount::image::{ImageOptions, folder_of};
 use nomount::ops::Editor;
 use nomount::ops::edit::{Edited, edit_labelled};
 use nomount::ops::selinux::Labelling;
+use nomount::sandbox::Access;
 use nomount::session::{Commit, Verify};
 use nomount::{Error, Result, Session, SessionOptions};
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Changes that are listed as text; JSON and dry runs have all.
@@ -73,6 +75,20 @@ impl EditArgs {
     /// The image that will hold the changes.
     pub fn result<'a>(&'a self, target: &'a Target) -> &'a Path {
         self.output.as_deref().unwrap_or(&target.image)
+    }
+
+    /// What changing this image takes of the host, `named` with or without a partition and a path in it.
+    pub fn access(&self, named: &OsString) -> Access {
+        self.access_to(&Target::parse(named.clone()))
+    }
+
+    /// The same for a target.
+    pub fn access_to(&self, target: &Target) -> Access {
+        match &self.output {
+            Some(new) => self.open.reading_target(target).folder(folder_of(new)),
+            None if self.dry_run => self.open.reading_target(target),
+            None => self.open.changing_target(target),
+        }
     }
 
     /// The exit code of a run that did all it should, by whether it changed anything.

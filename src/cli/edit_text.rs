@@ -1,16 +1,15 @@
 //! `nomount edit`.
 
 use super::edit::{self, EditArgs};
+use super::sandbox::HostAccess;
 use super::target::Target;
-use super::{host_file, signal, ui};
-use nomount::interrupt::Pending;
+use super::waiting_editor::Waiting;
 use nomount::ops::edit::{edit_text, file_path, sed};
+use nomount::sandbox::Access;
+use nomount::tree::GuestPath;
 use nomount::{Error, ErrorKind, Result};
-use std::ffi::{OsStr, OsString};
-use std::fs::Permissions;
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 /// Edit a file of a guest, in your editor or with expressions of sed
 ///
@@ -42,57 +41,53 @@ pub struct Args {
     pub edit: EditArgs,
 }
 
-/// Runs the command.
-pub fn run(args: &Args) -> Result<u8> {
+/// What is done to the text.
+enum How {
+    Script(sed::Script),
+    Editor(Waiting),
+}
+
+/// A file to edit, with the editor that waits for it.
+pub struct Loaded<'a> {
+    args: &'a Args,
+    target: Target,
+    path: GuestPath,
+    how: How,
+}
+
+impl HostAccess for Loaded<'_> {
+    fn access(&self) -> Access {
+        let image = self.args.edit.access_to(&self.target);
+        match &self.how {
+            How::Script(_) => image,
+            How::Editor(editor) => image.and(editor.access()),
+        }
+    }
+}
+
+/// Reads the expressions, or starts what waits for the text.
+pub fn load(args: &Args) -> Result<Loaded<'_>> {
     let target = Target::parse(args.image.clone());
     let path = file_path(&target.path_texts(args.path.as_slice())?[0])?;
     if target.path.is_some() && args.path.is_some() {
         return Err(Error::new(ErrorKind::Usage, "the path is given twice"));
     }
+    let how = match &args.expressions[..] {
+        [] => How::Editor(Waiting::start(path.name().unwrap_or_default())?),
+        expressions => How::Script(sed::parse(&expressions.join("\n"))?),
+    };
+    Ok(Loaded { args, target, path, how })
+}
+
+/// Runs the command.
+pub fn run(loaded: Loaded<'_>) -> Result<u8> {
+    let Loaded { args, target, path, how } = loaded;
     let backup = args.backup.as_ref().map(|suffix| suffix.as_bytes());
-    let script = (!args.expressions.is_empty()).then(|| sed::parse(&args.expressions.join("\n"))).transpose()?;
     edit::run(&args.edit, &target, |editor| {
-        edit_text(editor, &path, backup, |text| match &script {
-            Some(script) => script.apply(text),
-            None => in_editor(text, path.name().unwrap_or_default()),
+        edit_text(editor, &path, backup, |text| match how {
+            How::Script(script) => script.apply(text),
+            How::Editor(editor) => editor.edit(text),
         })
         .map(|_| ())
     })
-}
-
-/// The text as the user leaves it in the editor.
-fn in_editor(text: &[u8], name: &[u8]) -> Result<Vec<u8>> {
-    let failed = |what: &str, error: std::io::Error| Error::new(ErrorKind::Io, what.to_owned()).caused_by(error);
-    // A folder that only the user can enter; gone in the end, whatever happens.
-    let private = Permissions::from_mode(0o700);
-    let folder = tempfile::Builder::new().prefix("nomount-edit-").permissions(private).tempdir();
-    let folder = folder.map_err(|error| failed("cannot make a folder for the text", error))?;
-    let path = folder.path().to_owned();
-    let _pending = Pending::new(move || {
-        // Nobody is left to hear of a text that stays.
-        let _ = std::fs::remove_dir_all(path);
-    });
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-    let name: Vec<u8> = name.iter().map(|byte| if is_plain(byte) { *byte } else { b'_' }).collect();
-    let file = folder.path().join(OsStr::from_bytes(&name));
-    std::fs::write(&file, text).map_err(|error| failed("cannot write the text to be edited", error))?;
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let editor = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| OsString::from("vi"));
-    // The variable may hold options, so that a shell must read it; the file is an argument of its own.
-    let mut line = editor.clone();
-    line.push(" \"$@\"");
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(line).arg(&editor).arg(&file);
-    let status = signal::lend_terminal(|| command.status());
-    let status = status.map_err(|error| failed("cannot run sh for the editor", error))?;
-    if !status.success() {
-        let message = format!("the editor {editor:?} failed ({status}): the text is taken as unchanged");
-        return Err(Error::new(ErrorKind::Refused, message));
-    }
-    let text = host_file::read(&file);
-    let left = folder.path().to_owned();
-    if let Err(error) = folder.close() {
-        ui::warning(&format!("a copy of the text must be removed by hand, {}: {error}", left.display()));
-    }
-    text
 }

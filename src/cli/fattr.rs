@@ -1,9 +1,11 @@
 //! `nomount getfattr` and `nomount setfattr`.
 
 use super::edit::{self, EditArgs};
+use super::sandbox::HostAccess;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::ops::edit::set_xattr;
+use nomount::sandbox::Access;
 use nomount::tree::{FileTree, Follow, existing};
 use nomount::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
@@ -46,6 +48,12 @@ pub struct GetArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl HostAccess for GetArgs {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
+    }
 }
 
 /// Runs `getfattr`.
@@ -164,6 +172,12 @@ pub struct SetArgs {
 
 /// A value: a list of bytes would be a list of values.
 type Bytes = std::sync::Arc<[u8]>;
+
+impl HostAccess for SetArgs {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image)
+    }
+}
 
 /// Runs `setfattr`.
 pub fn run_set(args: &SetArgs) -> Result<u8> {

@@ -1,11 +1,13 @@
 //! `nomount filesystems`.
 
 use super::bytes::{Rounding, short};
+use super::sandbox::HostAccess;
 use super::table::{columns, csv_line};
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::Result;
 use nomount::ops::volumes::{Item, ItemKind, Selection, items, survey};
+use nomount::sandbox::Access;
 use nomount::session::redo_path;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -153,6 +155,12 @@ impl Shown {
         let (long, files) = (self.long, self.long && selection.filesystems);
         let shown = [true, long, files, files, long && selection.partitions, long, long, long && self.uuid];
         cells.into_iter().zip(shown).filter(|(_, shown)| *shown).map(|(cell, _)| cell).collect()
+    }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
     }
 }
 

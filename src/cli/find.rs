@@ -1,11 +1,13 @@
 //! `nomount find`.
 
 use super::long::{TimeStyle, arrow};
+use super::sandbox::HostAccess;
 use super::stat::{file_json, letter, permissions};
 use super::target::{ImageArgs, Target, now};
 use super::{exit, time, ui};
 use nomount::ops::look::find::{Context, Told, find, parse};
 use nomount::ops::look::{FileInfo, Names};
+use nomount::sandbox::Access;
 use nomount::tree::{FileTree, Follow, GuestPath, existing};
 use nomount::{Error, Result};
 use serde_json::json;
@@ -60,6 +62,12 @@ impl Args {
     /// Whether JSON is printed: --json is understood in the expression, too, where no test of find has two dashes.
     pub fn json(&self) -> bool {
         self.json || self.rest.iter().any(|word| word == "--json")
+    }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
     }
 }
 

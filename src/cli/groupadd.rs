@@ -1,8 +1,10 @@
 //! `nomount groupadd`.
 
 use super::edit::{self, EditArgs, More};
+use super::sandbox::HostAccess;
 use super::target::Target;
 use nomount::ops::account::{NewGroup, add_group};
+use nomount::sandbox::Access;
 use nomount::{Error, ErrorKind, Result};
 use serde_json::json;
 use std::ffi::OsString;
@@ -30,6 +32,12 @@ pub struct Args {
     system: bool,
     #[command(flatten)]
     pub edit: EditArgs,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image)
+    }
 }
 
 /// Runs the command.

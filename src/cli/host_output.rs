@@ -1,5 +1,6 @@
 //! A file of the host that appears under its name when it is complete, or standard output.
 
+use super::status::umask;
 use nomount::image::{folder_of, user_of};
 use nomount::interrupt::Temporary;
 use nomount::{Error, ErrorKind, Result};
@@ -102,13 +103,6 @@ fn is_trap(path: &Path) -> bool {
 
 fn sets_trap(link: u32, (mode, folder): (u32, u32), own: u32) -> bool {
     mode & 0o1002 == 0o1002 && link != own && link != folder
-}
-
-/// The bits that new files of this process do not get.
-pub fn umask() -> u32 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("Umask:"));
-    line.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o022)
 }
 
 impl Write for HostOutput {

@@ -1,10 +1,12 @@
 //! `nomount info`.
 
+use super::sandbox::HostAccess;
 use super::target::{ImageArgs, Target};
 use super::{bytes, exit, map, ui};
 use nomount::disk::{Choice, Layout, Volume};
 use nomount::image::Image;
 use nomount::ops::guest::{GuestInfo, RootVerdict, describe, looks_like_root};
+use nomount::sandbox::Access;
 use nomount::session::redo_path;
 use nomount::tree::ExtTree;
 use nomount::{Error, Result};
@@ -35,6 +37,12 @@ struct Found {
     volume: Volume,
     filesystem: Option<Result<nomount_ext::Info>>,
     guest: Option<GuestInfo>,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
+    }
 }
 
 /// Runs the command.

@@ -2,13 +2,15 @@
 
 use super::edit::{self, EditArgs, Place};
 use super::password::{self, Chosen};
+use super::sandbox::{HostAccess, read_file};
 use super::target::Target;
 use super::{exit, host_file, ui};
 use nomount::ops::inject::{InjectFile, InjectReport, InjectRequest, Item, Outcome, inject, not_opened};
+use nomount::sandbox::Access;
 use nomount::session::Commit;
 use nomount::{Error, ErrorKind, Result};
 use serde_json::json;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -54,6 +56,17 @@ pub struct Args {
 fn parse_pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("NAME=VALUE is needed")?;
     if name.is_empty() { Err("the name is empty".to_owned()) } else { Ok((name.to_owned(), value.to_owned())) }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        let files = self.file.iter().filter_map(|pair| Some(split_file(pair).ok()?.0));
+        files
+            .fold(self.edit.access(&self.image), |access, file| access.read(file))
+            .and(key_files(&self.key))
+            .and(read_file(password::file(self.admin_password.as_deref())))
+            .and(read_file(self.net.as_ref()))
+    }
 }
 
 /// Runs the command.
@@ -131,6 +144,17 @@ pub fn keys(selectors: &[OsString]) -> Result<Vec<u8>> {
     Ok(keys)
 }
 
+/// The files of the host that selectors of keys read.
+pub fn key_files(selectors: &[OsString]) -> Access {
+    let files = selectors.iter().filter(|selector| !selector.as_bytes().starts_with(b"string:"));
+    files.fold(Access::none(), |access, selector| access.and(read_file(Some(key_file(selector)))))
+}
+
+fn key_file(selector: &OsString) -> &OsStr {
+    let bytes = selector.as_bytes();
+    OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes))
+}
+
 fn key(selector: &OsString) -> Result<Vec<u8>> {
     let bytes = selector.as_bytes();
     if let Some(text) = bytes.strip_prefix(b"string:") {
@@ -139,7 +163,7 @@ fn key(selector: &OsString) -> Result<Vec<u8>> {
     if bytes == b"-" {
         return host_file::standard_input("the key");
     }
-    host_file::read(Path::new(std::ffi::OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes))))
+    host_file::read(Path::new(key_file(selector)))
 }
 
 /// `LOCAL:/PATH`: the first colon before a slash parts them; a relative guest path after the first colon will do.
@@ -148,7 +172,7 @@ fn split_file(pair: &OsString) -> Result<(PathBuf, Vec<u8>)> {
     let absolute = bytes.windows(2).position(|pair| pair == b":/");
     match absolute.or_else(|| bytes.iter().position(|byte| *byte == b':')) {
         Some(at) if at > 0 && at + 1 < bytes.len() => {
-            Ok((PathBuf::from(std::ffi::OsStr::from_bytes(&bytes[..at])), bytes[at + 1..].to_vec()))
+            Ok((PathBuf::from(OsStr::from_bytes(&bytes[..at])), bytes[at + 1..].to_vec()))
         }
         _ => Err(Error::new(ErrorKind::Usage, format!("--file {}: LOCAL:/PATH is needed", bytes.escape_ascii()))),
     }

@@ -1,8 +1,10 @@
 //! `nomount inspect`.
 
+use super::sandbox::HostAccess;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::ops::inspect::{CloudInit, Firmware, Inspection, Kernel, MachineId, SelinuxMode, firmware, inspect};
+use nomount::sandbox::Access;
 use nomount::session::Mount;
 use nomount::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
@@ -24,6 +26,12 @@ pub struct Args {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
+    }
 }
 
 /// Runs the command.

@@ -1,7 +1,9 @@
 //! `nomount inspect-safety`.
 
+use super::sandbox::HostAccess;
 use super::{bytes, exit, ui};
 use nomount::image::safety::{Container, Judged, judge};
+use nomount::sandbox::Access;
 use nomount::{Error, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -45,6 +47,12 @@ fn parse_format(text: &str) -> Result<Claim, String> {
             let names: Vec<&str> = Container::names().collect();
             format!("known are auto, {}", names.join(", "))
         }),
+    }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.images.iter().fold(Access::none(), Access::read)
     }
 }
 

@@ -1,9 +1,11 @@
 //! `nomount ln`.
 
 use super::edit::{self, EditArgs};
+use super::sandbox::HostAccess;
 use super::target::Target;
 use nomount::ops::Editor;
 use nomount::ops::edit::{LinkOptions, hard_link, symlink};
+use nomount::sandbox::Access;
 use nomount::tree::{FileKind, GuestPath, find};
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsString;
@@ -33,6 +35,12 @@ pub struct Args {
     no_dereference: bool,
     #[command(flatten)]
     pub edit: EditArgs,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.edit.access_to(&split(&self.arguments).0)
+    }
 }
 
 /// Runs the command.

@@ -2,6 +2,7 @@
 
 use super::bytes::{self, Rounding};
 use super::long::{Long, TimeStyle, arrow};
+use super::sandbox::HostAccess;
 use super::stat::{file_json, word};
 use super::table::csv;
 use super::target::{ImageArgs, Target};
@@ -9,6 +10,7 @@ use super::{exit, ui};
 use nomount::Result;
 use nomount::ops::look::checksum::{Algorithm, of_file};
 use nomount::ops::look::{FileInfo, Folder, ListOptions, Names, list, look};
+use nomount::sandbox::Access;
 use nomount::tree::{FileKind, FileTree, Follow, GuestPath, existing};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -71,6 +73,12 @@ pub struct Args {
 /// Reads the name of a checksum.
 pub fn parse_algorithm(name: &str) -> Result<Algorithm, String> {
     Algorithm::parse(name).ok_or_else(|| "md5, sha1, sha256, sha512 or crc is needed".to_owned())
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
+    }
 }
 
 /// Runs the command.

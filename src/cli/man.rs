@@ -1,9 +1,11 @@
 //! `nomount man`.
 
+use super::sandbox::HostAccess;
 use super::{exit, help, ui};
 use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
+use nomount::sandbox::Access;
 use nomount::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +25,12 @@ pub struct Args {
     /// Write the page of nomount and of every verb into this directory, as nomount.1, nomount-ls.1, ...
     #[arg(long, value_name = "DIR", conflicts_with = "verb")]
     dir: Option<PathBuf>,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.dir.as_ref().map_or(Access::none(), |dir| Access::none().folder(dir))
+    }
 }
 
 /// Runs the command.

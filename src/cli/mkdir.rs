@@ -1,9 +1,11 @@
 //! `nomount mkdir`.
 
 use super::edit::{self, EditArgs};
+use super::sandbox::HostAccess;
 use super::target::Target;
 use nomount::Result;
 use nomount::ops::edit::{ModeChange, make_dir};
+use nomount::sandbox::Access;
 use std::ffi::OsString;
 
 /// Make directories in a guest
@@ -27,6 +29,12 @@ pub struct Args {
     mode: Option<ModeChange>,
     #[command(flatten)]
     pub edit: EditArgs,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image)
+    }
 }
 
 /// Runs the command.

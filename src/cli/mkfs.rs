@@ -2,13 +2,16 @@
 
 use super::password::random_bytes;
 use super::progress;
+use super::sandbox::{HostAccess, read_file, search_folders};
 use super::target::{DeviceArgs, ImageArgs, Target, now};
 use super::{bytes, exit, ui};
+use nomount::image::folder_of;
 use nomount::ops::decompressed;
 use nomount::ops::mkfs::{
     From, Made, MkfsReport, MkfsRequest, SwapOptions, Template, Templates, Tool, What, check_label, mkfs, type_for_os,
 };
 use nomount::ops::populate::{Fill, TarStream};
+use nomount::sandbox::Access;
 use nomount::{Error, ErrorKind, Result};
 use nomount_ext::{InodeCount, Kind, MkfsOptions, Profile};
 use serde_json::{Value, json};
@@ -398,6 +401,22 @@ fn source(from: &OsString) -> Result<From> {
         return Ok(From::Dir(path.to_owned()));
     }
     Ok(From::Tar(TarStream::new(decompressed(File::open(path).map_err(failed)?)?)))
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        let image = if self.dry_run { self.open.reading(&self.image) } else { self.open.changing(&self.image) };
+        let access = image.and(read_file(self.from.as_ref()));
+        let kind = self.kind.or(self.os_type.as_deref().map(type_for_os)).unwrap_or("ext4");
+        let own = ["ext2", "ext3", "ext4", "vfat", "swap"].contains(&kind);
+        if own && self.templates.is_empty() {
+            return access;
+        }
+        let named = self.templates.iter().filter_map(|entry| entry.split_once('=')?.1.split_whitespace().next());
+        let named =
+            named.filter(|program| program.contains('/')).map(|program| folder_of(Path::new(program)).to_owned());
+        access.folder(std::env::temp_dir()).programs(search_folders().into_iter().chain(named))
+    }
 }
 
 /// Runs the command.

@@ -1,8 +1,10 @@
 //! `nomount mknod`.
 
 use super::edit::{self, EditArgs};
+use super::sandbox::HostAccess;
 use super::target::Target;
 use nomount::ops::edit::{ModeChange, make_node};
+use nomount::sandbox::Access;
 use nomount::tree::{GuestPath, NewNode};
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsString;
@@ -26,6 +28,12 @@ pub struct Args {
     mode: Option<ModeChange>,
     #[command(flatten)]
     pub edit: EditArgs,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image)
+    }
 }
 
 /// Runs the command.

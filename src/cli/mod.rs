@@ -56,11 +56,13 @@ mod relabel;
 mod resize;
 mod rm;
 mod run;
+mod sandbox;
 mod seed;
 mod service;
 mod signal;
 mod size;
 mod stat;
+mod status;
 mod sysprep;
 mod table;
 mod tar_in;
@@ -72,9 +74,11 @@ mod truncate;
 mod ui;
 mod upload;
 mod useradd;
+mod waiting_editor;
 mod write;
 
 use clap::{FromArgMatches, Parser, Subcommand};
+use sandbox::locked;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -86,6 +90,8 @@ struct Cli {
     /// What is shown of long work on standard error: auto is a bar on a terminal, json an object a line
     #[arg(long, global = true, value_name = "auto|json|none", default_value = "auto", value_parser = progress::parse)]
     progress: progress::Show,
+    #[command(flatten)]
+    sandbox: sandbox::SandboxArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -178,7 +184,11 @@ pub fn main() -> ExitCode {
 
 /// Runs a command line.
 fn run(arguments: &[OsString]) -> ExitCode {
-    let parsed = help::command().try_get_matches_from(arguments);
+    let mut command = help::command();
+    if arguments.iter().any(|argument| argument == "--version") {
+        command = command.long_version(sandbox::long_version());
+    }
+    let parsed = command.try_get_matches_from(arguments);
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
@@ -192,75 +202,75 @@ fn run(arguments: &[OsString]) -> ExitCode {
         }
     };
     progress::set(cli.progress);
+    sandbox::set(cli.sandbox);
     let json = cli.command.json();
     finish(json, || match cli.command {
-        Command::Inject(args) => inject::run(args),
-        Command::Ls(args) => ls::run(&args),
-        Command::Cat(args) => cat::run(&args),
-        Command::Stat(args) => stat::run(&args),
-        Command::Find(args) => find::run(&args),
-        Command::Du(args) => du::run(&args),
-        Command::Checksum(args) => checksum::run(&args),
-        Command::Mtree(args) => mtree::run(&args),
-        Command::Diff(args) => diff::run(&args),
-        Command::Info(args) => info::run(&args),
-        Command::Df(args) => df::run(&args),
-        Command::Filesystems(args) => filesystems::run(&args),
-        Command::Partitions(args) => part::run_list(&args),
-        Command::Inspect(args) => inspect::run(&args),
-        Command::InspectSafety(args) => inspect_safety::run(&args),
-        Command::Write(args) => write::run_write(&args),
-        Command::Append(args) => write::run_append(&args),
-        Command::Edit(args) => edit_text::run(&args),
-        Command::Mkdir(args) => mkdir::run(&args),
-        Command::Chmod(args) => chmod::run(&args),
-        Command::Chown(args) => chown::run(&args),
-        Command::Touch(args) => touch::run(&args),
-        Command::Truncate(args) => truncate::run(&args),
-        Command::Rm(args) => rm::run(&args),
-        Command::Rmdir(args) => rm::run_dir(&args),
-        Command::Mv(args) => mv::run(&args),
-        Command::Ln(args) => ln::run(&args),
-        Command::Mknod(args) => mknod::run(&args),
-        Command::CopyIn(args) => copy_in::run(&args),
-        Command::CopyOut(args) => copy_out::run(&args),
-        Command::Cp(args) => cp::run(&args),
-        Command::TarIn(args) => tar_in::run(&args),
-        Command::TarOut(args) => tar_out::run(&args),
-        Command::Upload(args) => upload::run_upload(&args),
-        Command::Download(args) => upload::run_download(&args),
-        Command::Readlink(args) => readlink::run(&args),
-        Command::Relabel(args) => relabel::run(&args),
-        Command::Getfattr(args) => fattr::run_get(&args),
-        Command::Setfattr(args) => fattr::run_set(&args),
-        Command::Useradd(args) => useradd::run(&args),
-        Command::Groupadd(args) => groupadd::run(&args),
-        Command::Service(args) => service::run(&args),
-        Command::Seed(args) => seed::run(&args),
-        Command::Apply(args) => apply::run(&args),
-        Command::Run(args) => run::run(&args),
-        Command::Mkfs(args) => mkfs::run(&args),
-        Command::Part(args) => part::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Container(args) => container::run(&args),
-        Command::Customize(args) => customize::run(&args),
-        Command::Sysprep(args) => sysprep::run(&args),
-        Command::Recover(args) => recover::run(&args),
-        Command::Size(args) => size::run(&args),
-        Command::CanResize(args) => size::run_can_resize(&args),
-        Command::IsPartitionless(args) => size::run_is_partitionless(&args),
-        Command::Extend(args) => resize::run_extend(&args),
-        Command::Grow(args) => resize::run_grow(&args),
-        Command::Shrink(args) => resize::run_shrink(&args),
-        Command::Completion(args) => completion::run(&args),
-        Command::Man(args) => man::run(&args),
-        Command::Json(args) => json::run(&args),
+        Command::Inject(args) => locked(args, inject::run),
+        Command::Ls(args) => locked(&args, ls::run),
+        Command::Cat(args) => locked(&args, cat::run),
+        Command::Stat(args) => locked(&args, stat::run),
+        Command::Find(args) => locked(&args, find::run),
+        Command::Du(args) => locked(&args, du::run),
+        Command::Checksum(args) => locked(&args, checksum::run),
+        Command::Mtree(args) => locked(&args, mtree::run),
+        Command::Diff(args) => locked(&args, diff::run),
+        Command::Info(args) => locked(&args, info::run),
+        Command::Df(args) => locked(&args, df::run),
+        Command::Filesystems(args) => locked(&args, filesystems::run),
+        Command::Partitions(args) => locked(&args, part::run_list),
+        Command::Inspect(args) => locked(&args, inspect::run),
+        Command::InspectSafety(args) => locked(&args, inspect_safety::run),
+        Command::Write(args) => locked(&args, write::run_write),
+        Command::Append(args) => locked(&args, write::run_append),
+        Command::Edit(args) => locked(edit_text::load(&args)?, edit_text::run),
+        Command::Mkdir(args) => locked(&args, mkdir::run),
+        Command::Chmod(args) => locked(&args, chmod::run),
+        Command::Chown(args) => locked(&args, chown::run),
+        Command::Touch(args) => locked(&args, touch::run),
+        Command::Truncate(args) => locked(&args, truncate::run),
+        Command::Rm(args) => locked(&args, rm::run),
+        Command::Rmdir(args) => locked(&args, rm::run_dir),
+        Command::Mv(args) => locked(&args, mv::run),
+        Command::Ln(args) => locked(&args, ln::run),
+        Command::Mknod(args) => locked(&args, mknod::run),
+        Command::CopyIn(args) => locked(&args, copy_in::run),
+        Command::CopyOut(args) => locked(&args, copy_out::run),
+        Command::Cp(args) => locked(&args, cp::run),
+        Command::TarIn(args) => locked(&args, tar_in::run),
+        Command::TarOut(args) => locked(&args, tar_out::run),
+        Command::Upload(args) => locked(&args, upload::run_upload),
+        Command::Download(args) => locked(&args, upload::run_download),
+        Command::Readlink(args) => locked(&args, readlink::run),
+        Command::Relabel(args) => locked(&args, relabel::run),
+        Command::Getfattr(args) => locked(&args, fattr::run_get),
+        Command::Setfattr(args) => locked(&args, fattr::run_set),
+        Command::Useradd(args) => locked(&args, useradd::run),
+        Command::Groupadd(args) => locked(&args, groupadd::run),
+        Command::Service(args) => locked(&args, service::run),
+        Command::Seed(args) => locked(&args, seed::run),
+        Command::Apply(args) => locked(apply::load(&args)?, apply::run),
+        Command::Run(args) => locked(run::load(&args)?, run::run),
+        Command::Mkfs(args) => locked(&args, mkfs::run),
+        Command::Part(args) => locked(&args, part::run),
+        Command::Check(args) => locked(&args, check::run),
+        Command::Container(args) => locked(&args, container::run),
+        Command::Customize(args) => locked(customize::load(&args)?, customize::run),
+        Command::Sysprep(args) => locked(sysprep::load(&args)?, sysprep::run),
+        Command::Recover(args) => locked(&args, recover::run),
+        Command::Size(args) => locked(&args, size::run),
+        Command::CanResize(args) => locked(&args, size::run_can_resize),
+        Command::IsPartitionless(args) => locked(&args, size::run_is_partitionless),
+        Command::Extend(args) => locked(&args, resize::run_extend),
+        Command::Grow(args) => locked(&args, resize::run_grow),
+        Command::Shrink(args) => locked(&args, resize::run_shrink),
+        Command::Completion(args) => locked(&args, completion::run),
+        Command::Man(args) => locked(&args, man::run),
+        Command::Json(args) => locked(&args, json::run),
     })
 }
 
-/// Does a command's work, and tells of what went wrong.
+/// Does a command's work, which begins by [locking the process in](locked), and tells of what went wrong.
 fn finish(json: bool, work: impl FnOnce() -> nomount::Result<u8>) -> ExitCode {
-    signal::handle();
     std::panic::set_hook(Box::new(exit::report_bug));
     let done = work();
     for path in nomount::interrupt::left_behind() {

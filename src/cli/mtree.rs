@@ -1,11 +1,13 @@
 //! `nomount mtree`.
 
 use super::ls::parse_algorithm;
+use super::sandbox::HostAccess;
 use super::stat::file_json;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::ops::look::checksum::Algorithm;
 use nomount::ops::look::mtree::{HEADER, check_hash, manifest};
+use nomount::sandbox::Access;
 use nomount::tree::{FileTree, Follow, existing};
 use nomount::{Error, Result};
 use serde_json::json;
@@ -46,6 +48,12 @@ fn parse_hash(name: &str) -> Result<Hash, String> {
             let hash = parse_algorithm(name)?;
             check_hash(hash).map(|()| Some(hash)).map_err(|error| error.message().to_owned())
         }
+    }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::copy_args::{contents_only, listener};
 use super::edit::{self, EditArgs};
+use super::sandbox::HostAccess;
 use super::target::Target;
 use nomount::ops::edit::{RenameOptions, rename};
+use nomount::sandbox::Access;
 use nomount::tree::GuestPath;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsString;
@@ -31,6 +33,12 @@ pub struct Args {
     no_clobber: bool,
     #[command(flatten)]
     pub edit: EditArgs,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image)
+    }
 }
 
 /// Runs the command.

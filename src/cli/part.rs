@@ -2,12 +2,14 @@
 
 use super::bytes;
 use super::password::random_bytes;
+use super::sandbox::HostAccess;
 use super::target::{DeviceArgs, ImageArgs, Target};
 use super::{exit, part_show, ui};
 use clap::Subcommand;
 use nomount::disk::Choice;
 use nomount::image::ImageOptions;
 use nomount::ops::part::{Addition, PartEdit, PartSize, edit, list};
+use nomount::sandbox::Access;
 use nomount::session::redo_path;
 use nomount::{Error, ErrorKind, Result};
 use nomount_ptable::{DiskId, Guid, NewPartition, Scheme};
@@ -308,6 +310,12 @@ impl Args {
     }
 }
 
+impl HostAccess for ListArgs {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
+    }
+}
+
 /// Runs `nomount part list` and `nomount partitions`.
 pub fn run_list(args: &ListArgs) -> Result<u8> {
     let target = Target::parse(args.image.clone());
@@ -317,6 +325,22 @@ pub fn run_list(args: &ListArgs) -> Result<u8> {
     let found = list(&target.image, &args.open.image_options())?;
     part_show::list(&target, &found, args.json).map_err(ui::output_failed)?;
     Ok(exit::DONE)
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        let common = match &self.verb {
+            Verb::List(args) => return args.access(),
+            Verb::Create(args) => &args.common,
+            Verb::Add(args) => &args.common,
+            Verb::Delete(args) => &args.common,
+            Verb::Resize(args) => &args.common,
+            Verb::Type(args) => &args.common,
+            Verb::Name(args) => &args.common,
+            Verb::Attributes(args) => &args.common,
+        };
+        if common.dry_run { common.open.reading(&common.image) } else { common.open.changing(&common.image) }
+    }
 }
 
 /// Runs the command.

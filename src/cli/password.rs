@@ -79,6 +79,15 @@ pub fn read(selector: &str) -> Result<Chosen> {
     Ok(given(secret))
 }
 
+/// The file of the host that a selector reads, where it reads one.
+pub fn file(selector: Option<&str>) -> Option<String> {
+    match selector?.split_once(':')? {
+        ("file", path) => Some(path.to_owned()),
+        ("fd", number) => Some(format!("/dev/fd/{number}")),
+        _ => None,
+    }
+}
+
 fn usage(message: String) -> Error {
     Error::new(ErrorKind::Usage, message)
 }

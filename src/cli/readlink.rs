@@ -1,7 +1,9 @@
 //! `nomount readlink`.
 
+use super::sandbox::HostAccess;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
+use nomount::sandbox::Access;
 use nomount::tree::{FileKind, FileTree, Follow, GuestPath, existing, resolve};
 use nomount::{Error, ErrorKind, Result};
 use serde_json::json;
@@ -28,6 +30,12 @@ pub struct Args {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
+    }
 }
 
 /// Runs the command.

@@ -1,8 +1,10 @@
 //! `nomount recover`.
 
+use super::sandbox::HostAccess;
 use super::target::{ContainerArgs, DeviceArgs, Target};
 use super::{exit, ui};
 use nomount::Result;
+use nomount::sandbox::Access;
 use nomount::session::Recovered;
 use serde_json::json;
 use std::ffi::OsString;
@@ -26,6 +28,12 @@ pub struct Args {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.changing(&self.image)
+    }
 }
 
 /// Runs the command.

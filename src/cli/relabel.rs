@@ -1,9 +1,11 @@
 //! `nomount relabel`.
 
 use super::edit::{self, EditArgs, More};
+use super::sandbox::HostAccess;
 use super::target::Target;
 use nomount::Result;
 use nomount::ops::selinux::{Relabel, RelabelOptions, relabel};
+use nomount::sandbox::Access;
 use nomount::tree::GuestPath;
 use serde_json::json;
 use std::ffi::OsString;
@@ -36,6 +38,12 @@ pub struct Args {
     verbose: bool,
     #[command(flatten)]
     pub edit: EditArgs,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image)
+    }
 }
 
 /// Runs the command.

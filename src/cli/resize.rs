@@ -3,13 +3,15 @@
 use super::edit::parse_verify;
 use super::output::Output;
 use super::progress;
+use super::sandbox::{HostAccess, search_folders};
 use super::target::{self, ContainerArgs, DeviceArgs, ImageArgs, Target};
 use super::{bytes, exit, ui};
 use nomount::disk::Choice;
-use nomount::image::ImageOptions;
+use nomount::image::{ImageOptions, folder_of};
 use nomount::ops::resize::{
     Change, ExtendRequest, GrowRequest, GrowWith, NewSize, Resized, ShrinkRequest, ShrinkTo, extend, grow, shrink,
 };
+use nomount::sandbox::Access;
 use nomount::session::Verify;
 use nomount::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
@@ -197,6 +199,38 @@ fn image_only(target: &Target) -> Result<()> {
     match target.path {
         None => Ok(()),
         Some(_) => Err(Error::new(ErrorKind::Usage, "sizes are those of an image, not of a path in it")),
+    }
+}
+
+/// What a change of size takes of the host. `programs` tells whether e2fsck and resize2fs may run: on a copy beside
+/// the image, also where nothing is written.
+fn access(changing: Access, image: &OsString, output: Option<&PathBuf>, programs: bool) -> Access {
+    let image = Target::parse(image.clone()).image;
+    let access = changing.folder(folder_of(output.unwrap_or(&image)));
+    if programs { access.programs(search_folders()) } else { access }
+}
+
+impl HostAccess for GrowArgs {
+    fn access(&self) -> Access {
+        let in_place = self.output.is_none() && !self.common.dry_run;
+        let open = if in_place { self.open.changing(&self.image) } else { self.open.reading(&self.image) };
+        let programs = !self.no_filesystem && self.grow_with != GrowWith::Native;
+        access(open, &self.image, self.output.as_ref(), programs)
+    }
+}
+
+impl HostAccess for ShrinkArgs {
+    fn access(&self) -> Access {
+        let in_place = self.output.is_none() && !self.common.dry_run;
+        let open = if in_place { self.open.changing(&self.image) } else { self.open.reading(&self.image) };
+        access(open, &self.image, self.output.as_ref(), true)
+    }
+}
+
+impl HostAccess for ExtendArgs {
+    fn access(&self) -> Access {
+        let open = if self.common.dry_run { self.open.reading(&self.image) } else { self.open.changing(&self.image) };
+        access(open, &self.image, None, self.grow_with != GrowWith::Native)
     }
 }
 

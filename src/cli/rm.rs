@@ -1,9 +1,11 @@
 //! `nomount rm` and `nomount rmdir`.
 
 use super::edit::{self, EditArgs};
+use super::sandbox::HostAccess;
 use super::target::Target;
 use nomount::Result;
 use nomount::ops::edit::{RemoveOptions, remove, remove_dir};
+use nomount::sandbox::Access;
 use std::ffi::OsString;
 
 /// Remove files of a guest
@@ -32,6 +34,12 @@ pub struct Args {
     pub edit: EditArgs,
 }
 
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image)
+    }
+}
+
 /// Runs `rm`.
 pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
@@ -56,6 +64,12 @@ pub struct DirArgs {
     parents: bool,
     #[command(flatten)]
     pub edit: EditArgs,
+}
+
+impl HostAccess for DirArgs {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image)
+    }
 }
 
 /// Runs `rmdir`.

@@ -3,10 +3,12 @@
 use super::edit::{self, EditArgs, More};
 use super::groupadd::image_only;
 use super::host_output::HostOutput;
-use super::target::now;
+use super::sandbox::{HostAccess, new_file};
+use super::target::{Target, now};
 use super::{host_file, ui};
 use nomount::disk::Choice;
 use nomount::ops::script::{Output, Script};
+use nomount::sandbox::Access;
 use nomount::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -39,8 +41,23 @@ pub struct Args {
     pub edit: EditArgs,
 }
 
-/// Runs the command.
-pub fn run(args: &Args) -> Result<u8> {
+/// A script that was read, with what it uploads.
+pub struct Loaded<'a> {
+    args: &'a Args,
+    target: Target,
+    script: Script,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl HostAccess for Loaded<'_> {
+    fn access(&self) -> Access {
+        let downloads = self.script.destinations().into_iter().map(|name| new_file(Some(name)));
+        downloads.fold(self.args.edit.access_to(&self.target), Access::and)
+    }
+}
+
+/// Reads the script and what it names.
+pub fn load(args: &Args) -> Result<Loaded<'_>> {
     let mut target = image_only(&args.image)?;
     let is_stdin = args.script == Path::new("-");
     let text = if is_stdin { host_file::standard_input("the script")? } else { host_file::read(&args.script)? };
@@ -57,6 +74,12 @@ pub fn run(args: &Args) -> Result<u8> {
     for source in script.sources() {
         files.insert(source.to_owned(), host_file::read(Path::new(source))?);
     }
+    Ok(Loaded { args, target, script, files })
+}
+
+/// Runs the command.
+pub fn run(loaded: Loaded<'_>) -> Result<u8> {
+    let Loaded { args, target, script, files } = loaded;
     let time = now()?;
     let mut output = Vec::new();
     let code = edit::run_telling(&args.edit, &target, |editor| {

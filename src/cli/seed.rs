@@ -1,11 +1,13 @@
 //! `nomount seed`.
 
-use super::host_output::umask;
+use super::sandbox::{HostAccess, read_file};
+use super::status::umask;
 use super::target::now;
 use super::{bytes, exit, host_file, ui};
 use nomount::image::folder_of;
 use nomount::interrupt::Temporary;
 use nomount::ops::seed::{SeedFacts, SeedKind, SeedRequest, seed};
+use nomount::sandbox::Access;
 use nomount::{Error, ErrorKind, Result};
 use serde_json::json;
 use std::fs::Permissions;
@@ -59,6 +61,15 @@ fn parse_kind(text: &str) -> Result<SeedKind, String> {
         "nocloud" => Ok(SeedKind::NoCloud),
         "config-drive" => Ok(SeedKind::ConfigDrive),
         _ => Err("nocloud or config-drive is needed".to_owned()),
+    }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        let read = [&self.user_data, &self.meta_data, &self.network_config, &self.vendor_data];
+        let read = read.into_iter().fold(Access::none(), |access, file| access.and(read_file(file.as_ref())));
+        // The name itself is made, also where a link has it.
+        read.folder(folder_of(&self.image))
     }
 }
 

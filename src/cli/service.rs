@@ -2,8 +2,10 @@
 
 use super::edit::{self, EditArgs};
 use super::groupadd::image_only;
+use super::sandbox::HostAccess;
 use nomount::Result;
 use nomount::ops::service::{Action, UnitName, service};
+use nomount::sandbox::Access;
 use std::ffi::OsString;
 
 /// Enable, disable or mask services of a guest
@@ -69,6 +71,13 @@ impl Args {
     /// Whether errors are to be told as JSON.
     pub fn json(&self) -> bool {
         self.command.parts().1.edit.json
+    }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        let (_, args) = self.command.parts();
+        args.edit.access(&args.image)
     }
 }
 

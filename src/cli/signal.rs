@@ -1,5 +1,6 @@
 //! Ctrl-C and the like: a commit that has begun is completed, everything else is left as it was.
 
+use super::status;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -19,13 +20,18 @@ pub fn lend_terminal<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
+/// Catches signals from now on, so that none is lost until they are [handled](handle). None where they cannot be: then
+/// they end the process at once, which leaves a file behind at worst.
+pub fn prepare() -> Option<Signals> {
+    let ignored = status::ignored();
+    let wanted = ENDING.into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    Signals::new(wanted.chain([SIGXFSZ])).ok()
+}
+
 /// From now on, a signal that ends the process waits for a commit in progress, removes files that would be left behind,
 /// and then ends it as if nobody had handled the signal: a shell sees 130 after Ctrl-C.
-pub fn handle() {
-    let ignored = ignored();
-    let wanted = ENDING.into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
-    // Without it signals end the process at once, which leaves a file behind at worst.
-    let Ok(mut signals) = Signals::new(wanted.chain([SIGXFSZ])) else { return };
+pub fn handle(signals: Option<Signals>) {
+    let Some(mut signals) = signals else { return };
     std::thread::spawn(move || {
         // A file that grows beyond what the caller set as its limit is an error of that write, and no reason to die.
         let is_ours = |signal: &i32| *signal != SIGXFSZ && !(*signal == SIGINT && LENT.load(Ordering::SeqCst));
@@ -36,11 +42,4 @@ pub fn handle() {
             let _ = emulate_default_handler(signal);
         }
     });
-}
-
-/// The signals that this process was started to ignore: bit N-1 stands for signal N.
-fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }

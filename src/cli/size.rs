@@ -1,9 +1,11 @@
 //! `nomount size`, `nomount can-resize`, `nomount is-partitionless`.
 
+use super::sandbox::HostAccess;
 use super::target::{ContainerArgs, ImageArgs, Target};
 use super::{bytes, exit, ui};
 use nomount::Result;
 use nomount::ops::resize::{DiskSize, Extendable, VolumeSize, can_resize, disk_size, is_extendable};
+use nomount::sandbox::Access;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 
@@ -58,6 +60,12 @@ pub struct IsPartitionlessArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
+    }
 }
 
 /// Runs `nomount size`.
@@ -123,6 +131,12 @@ fn as_json(target: &Target, size: &DiskSize) -> Value {
     })
 }
 
+impl HostAccess for CanResizeArgs {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
+    }
+}
+
 /// Runs `nomount can-resize`.
 pub fn run_can_resize(args: &CanResizeArgs) -> Result<u8> {
     let target = Target::parse(args.image.clone());
@@ -135,6 +149,12 @@ pub fn run_can_resize(args: &CanResizeArgs) -> Result<u8> {
     };
     said.map_err(ui::output_failed)?;
     Ok(if can { exit::DONE } else { exit::FAILED })
+}
+
+impl HostAccess for IsPartitionlessArgs {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
+    }
 }
 
 /// Runs `nomount is-partitionless`.

@@ -1,8 +1,10 @@
 //! `nomount stat`, and how a file is shown.
 
+use super::sandbox::HostAccess;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::ops::look::{FileInfo, Names, look};
+use nomount::sandbox::Access;
 use nomount::tree::{FileKind, FileTree, Follow, Time, Xattr, resolve};
 use nomount::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
@@ -27,6 +29,12 @@ pub struct Args {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image)
+    }
 }
 
 /// Runs the command.

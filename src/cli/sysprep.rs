@@ -2,9 +2,12 @@
 
 use super::customize::{Loaded, OperationArgs, SettingArgs, run_and_report, whole_image};
 use super::edit::EditArgs;
+use super::sandbox::HostAccess;
+use super::target::Target;
 use super::{exit, ui};
 use nomount::ops::customize::apply;
-use nomount::ops::sysprep::{Accounts, CUSTOMIZE, TASKS, choose, sysprep};
+use nomount::ops::sysprep::{Accounts, CUSTOMIZE, TASKS, Task, choose, sysprep};
+use nomount::sandbox::Access;
 use nomount::{Error, ErrorKind, Result};
 use serde_json::json;
 use std::ffi::OsString;
@@ -46,9 +49,24 @@ pub struct Args {
     pub edit: EditArgs,
 }
 
-/// Runs the command.
-pub fn run(args: &Args) -> Result<u8> {
-    let Some(image) = args.image.as_ref().filter(|_| !args.list_operations) else { return list(args.edit.json) };
+/// Operations on an image, with what they take from the host; none where they are to be listed.
+pub struct Ready<'a> {
+    args: &'a Args,
+    work: Option<(Target, Vec<&'static Task>, Loaded)>,
+}
+
+impl HostAccess for Ready<'_> {
+    fn access(&self) -> Access {
+        let work = self.work.as_ref();
+        work.map_or(Access::none(), |(target, _, loaded)| loaded.access(&self.args.edit, target))
+    }
+}
+
+/// Reads the operations.
+pub fn load(args: &Args) -> Result<Ready<'_>> {
+    let Some(image) = args.image.as_ref().filter(|_| !args.list_operations) else {
+        return Ok(Ready { args, work: None });
+    };
     let target = whole_image(image)?;
     let mut wanted = match &args.enable {
         Some(names) => names.clone(),
@@ -59,11 +77,18 @@ pub fn run(args: &Args) -> Result<u8> {
         wanted.push_str(",user-account");
     }
     let tasks = choose(&wanted)?;
-    let Loaded { operations, passwords } = args.customize.load(&target)?;
-    if !operations.is_empty() && !tasks.iter().any(|task| task.name == CUSTOMIZE) {
+    let loaded = args.customize.load(&target)?;
+    if !loaded.operations.is_empty() && !tasks.iter().any(|task| task.name == CUSTOMIZE) {
         let message = "operations of customize are given, but customize is not among the operations";
         return Err(Error::new(ErrorKind::Usage, message));
     }
+    Ok(Ready { args, work: Some((target, tasks, loaded)) })
+}
+
+/// Runs the command.
+pub fn run(ready: Ready<'_>) -> Result<u8> {
+    let Ready { args, work } = ready;
+    let Some((target, tasks, Loaded { operations, passwords, .. })) = work else { return list(args.edit.json) };
     let accounts = Accounts { remove: args.remove_user_accounts.clone(), keep: args.keep_user_accounts.clone() };
     let settings = args.settings.settings()?;
     run_and_report(&args.edit, &args.settings, &target, &passwords, |editor| {
@@ -84,9 +109,7 @@ fn list(as_json: bool) -> Result<u8> {
         ui::json(json!({ "operations": tasks.collect::<Vec<_>>() })).map_err(ui::output_failed)?;
     } else {
         let done = TASKS.iter().filter(|task| task.reason_against().is_none());
-        let line = |task: &nomount::ops::sysprep::Task| {
-            format!("{} {} {}", task.name, if task.default { "*" } else { " " }, task.summary)
-        };
+        let line = |task: &Task| format!("{} {} {}", task.name, if task.default { "*" } else { " " }, task.summary);
         ui::lines(done.map(line)).map_err(ui::output_failed)?;
     }
     Ok(exit::DONE)

@@ -2,10 +2,12 @@
 
 use super::copy_args::{into_dir, listener, more};
 use super::edit::{self, EditArgs};
+use super::sandbox::{HostAccess, read_file};
 use super::target::Target;
 use nomount::ops::copy::{CopyOptions, Existing, Keep, copy_in};
 use nomount::ops::decompressed;
 use nomount::ops::populate::TarStream;
+use nomount::sandbox::Access;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Read};
@@ -47,6 +49,12 @@ pub struct Args {
     keep_directory_symlink: bool,
     #[command(flatten)]
     pub edit: EditArgs,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image).and(read_file(Some(&self.tar)))
+    }
 }
 
 /// Runs the command.

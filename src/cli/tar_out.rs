@@ -2,12 +2,14 @@
 
 use super::copy_args::{listener, room};
 use super::host_output::HostOutput;
+use super::sandbox::{HostAccess, new_file};
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
 use nomount::ops::copy::TarWriter;
 use nomount::ops::look::Names;
 use nomount::ops::populate::{Exclude, GuestTree, GuestWalk};
 use nomount::ops::{Compression, Compressor};
+use nomount::sandbox::Access;
 use nomount::tree::{FileKind, FileTree, Follow, GuestPath, existing, exists};
 use nomount::{Error, ErrorKind, Result};
 use serde_json::json;
@@ -61,6 +63,12 @@ fn parse_compression(text: &str) -> Result<Compress, String> {
         None if text == "none" => Ok(None),
         None => Err("gzip, xz, zstd or none is needed".to_owned()),
         some => Ok(some),
+    }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image).and(new_file(self.paths.last()))
     }
 }
 

@@ -3,12 +3,13 @@
 use super::ui;
 use clap::Args;
 use nomount::disk::Choice;
-use nomount::image::{Backing, Format, ImageOptions};
+use nomount::image::{Backing, Format, ImageOptions, folder_of};
+use nomount::sandbox::Access;
 use nomount::tree::{GuestPath, Time};
 use nomount::{Error, ErrorKind, Result, Session, SessionOptions};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Options that every command has which opens an image.
@@ -69,6 +70,70 @@ impl ContainerArgs {
             Some(Some(folder)) => Backing::In(folder.clone()),
         };
         ImageOptions { format: self.format, backing, lock: !self.no_lock, ..ImageOptions::default() }
+    }
+}
+
+/// What opening images takes of the host. `named` is the image, with or without a partition and a path in it.
+impl ContainerArgs {
+    /// For reading.
+    pub fn reading(&self, named: &OsString) -> Access {
+        self.reading_image(&Target::parse(named.clone()).image)
+    }
+
+    /// For changing it in place.
+    pub fn changing(&self, named: &OsString) -> Access {
+        self.changing_image(&Target::parse(named.clone()).image)
+    }
+
+    fn reading_image(&self, image: &Path) -> Access {
+        reading(image, &self.image_options().backing)
+    }
+
+    fn changing_image(&self, image: &Path) -> Access {
+        changing(image, &self.image_options().backing)
+    }
+}
+
+/// What opening an image with such backing files for reading takes of the host.
+pub fn reading(image: &Path, backing: &Backing) -> Access {
+    let access = Access::none().read(image);
+    match backing {
+        Backing::Refused => access,
+        // That of the image itself, where its own name is a link.
+        Backing::Beside => match image.canonicalize() {
+            Ok(image) => access.read(folder_of(&image)),
+            Err(_) => access,
+        },
+        Backing::In(folder) => access.read(folder),
+    }
+}
+
+/// The same for changing it in place.
+pub fn changing(image: &Path, backing: &Backing) -> Access {
+    // A redo file lies beside it meanwhile; and a device that others use is left alone.
+    reading(image, backing).write(image).folder(folder_of(image)).devices()
+}
+
+/// The same of images and their volumes.
+impl ImageArgs {
+    /// For reading.
+    pub fn reading(&self, named: &OsString) -> Access {
+        self.container.reading(named)
+    }
+
+    /// For changing it in place.
+    pub fn changing(&self, named: &OsString) -> Access {
+        self.container.changing(named)
+    }
+
+    /// For reading.
+    pub fn reading_target(&self, target: &Target) -> Access {
+        self.container.reading_image(&target.image)
+    }
+
+    /// For changing it in place.
+    pub fn changing_target(&self, target: &Target) -> Access {
+        self.container.changing_image(&target.image)
     }
 }
 

@@ -1,9 +1,11 @@
 //! `nomount touch`.
 
 use super::edit::{self, EditArgs};
+use super::sandbox::HostAccess;
 use super::target::{Target, now};
 use super::time;
 use nomount::ops::edit::{TouchOptions, touch};
+use nomount::sandbox::Access;
 use nomount::tree::{Follow, GuestPath, Time, existing};
 use nomount::{Result, ops::Editor};
 use std::ffi::OsString;
@@ -45,6 +47,12 @@ pub struct Args {
     help: Option<bool>,
     #[command(flatten)]
     pub edit: EditArgs,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image)
+    }
 }
 
 /// Runs the command.

@@ -2,9 +2,11 @@
 
 use super::bytes;
 use super::edit::{self, EditArgs};
+use super::sandbox::HostAccess;
 use super::target::Target;
 use nomount::Result;
 use nomount::ops::edit::{NewSize, truncate};
+use nomount::sandbox::Access;
 use std::ffi::OsString;
 
 /// Set the length of files of a guest, and create those that are missing
@@ -49,6 +51,12 @@ fn parse(text: &str) -> Result<NewSize, String> {
         Some(("/", down)) => unit(down).map(NewSize::RoundDown),
         Some(("%", up)) => unit(up).map(NewSize::RoundUp),
         _ => size(text).map(NewSize::To),
+    }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::copy_args::{listener, more};
 use super::edit::{self, EditArgs};
 use super::host_output::HostOutput;
+use super::sandbox::{HostAccess, new_file, read_file};
 use super::tar_in::open;
 use super::target::{ImageArgs, Target};
 use super::{exit, ui};
@@ -10,6 +11,7 @@ use nomount::ops::Progress;
 use nomount::ops::copy::{Copied, Stream, upload};
 use nomount::ops::edit::file_path;
 use nomount::ops::populate::{GuestData, HostTree, Node, Source};
+use nomount::sandbox::Access;
 use nomount::tree::{FileKind, FileTree, Follow, GuestPath, existing};
 use nomount::{Error, ErrorKind, Result};
 use serde_json::json;
@@ -67,6 +69,12 @@ pub struct DownloadArgs {
     pub json: bool,
 }
 
+impl HostAccess for UploadArgs {
+    fn access(&self) -> Access {
+        self.edit.access(&self.image).and(read_file(Some(&self.local)))
+    }
+}
+
 /// Runs `upload`.
 pub fn run_upload(args: &UploadArgs) -> Result<u8> {
     let target = Target::parse(args.image.clone());
@@ -97,6 +105,12 @@ pub fn run_upload(args: &UploadArgs) -> Result<u8> {
         })?;
         Ok(more(copied))
     })
+}
+
+impl HostAccess for DownloadArgs {
+    fn access(&self) -> Access {
+        self.open.reading(&self.image).and(new_file(self.rest.last()))
+    }
 }
 
 /// Runs `download`.

@@ -2,9 +2,11 @@
 
 use super::edit::{self, EditArgs, More};
 use super::groupadd::image_only;
+use super::sandbox::{HostAccess, read_file};
 use super::target::now;
 use super::{inject, password};
 use nomount::ops::account::{NewUser, Password, add_user};
+use nomount::sandbox::Access;
 use nomount::{Error, ErrorKind, Result};
 use serde_json::json;
 use std::ffi::OsString;
@@ -67,6 +69,13 @@ pub struct Args {
     ssh_key: Vec<OsString>,
     #[command(flatten)]
     pub edit: EditArgs,
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        let password = password::file(self.password.as_deref());
+        self.edit.access(&self.image).and(read_file(password)).and(inject::key_files(&self.ssh_key))
+    }
 }
 
 /// Runs the command.

@@ -2,9 +2,11 @@
 
 use super::edit::{self, EditArgs};
 use super::host_file;
+use super::sandbox::{HostAccess, read_file};
 use super::target::Target;
 use nomount::ops::Editor;
 use nomount::ops::edit::{append, file_path, write};
+use nomount::sandbox::Access;
 use nomount::tree::GuestPath;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsString;
@@ -64,9 +66,28 @@ impl AppendArgs {
     }
 }
 
+impl HostAccess for WriteArgs {
+    fn access(&self) -> Access {
+        self.args.access()
+    }
+}
+
+impl HostAccess for Args {
+    fn access(&self) -> Access {
+        let rest = self.rest.get(usize::from(Target::parse(self.image.clone()).path.is_none())..);
+        self.edit.access(&self.image).and(read_file(rest.and_then(<[OsString]>::first)))
+    }
+}
+
 /// Runs `write`.
 pub fn run_write(args: &WriteArgs) -> Result<u8> {
     run(&args.args, write)
+}
+
+impl HostAccess for AppendArgs {
+    fn access(&self) -> Access {
+        self.args.access()
+    }
 }
 
 /// Runs `append`.

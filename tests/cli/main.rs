@@ -24,6 +24,8 @@ mod partitions;
 mod passwords;
 mod refusals;
 mod safety;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod selinux;
 mod signals;
 mod tar;

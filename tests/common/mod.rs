@@ -25,7 +25,7 @@ pub fn long() -> bool {
 /// The program, with nothing of the caller's environment that it looks at.
 pub fn nomount() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nomount"));
-    command.env_remove("SOURCE_DATE_EPOCH");
+    command.env_remove("SOURCE_DATE_EPOCH").env_remove("NOMOUNT_NO_SANDBOX");
     command
 }
 

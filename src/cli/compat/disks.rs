@@ -1,7 +1,9 @@
 //! The options that all tools of libguestfs have: which disks, in which format.
 
+use crate::cli::target::reading;
 use clap::ArgMatches;
 use nomount::image::{Backing, Format, ImageOptions};
+use nomount::sandbox::Access;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -121,6 +123,11 @@ impl Image {
         };
         let format = self.format.as_deref().and_then(Format::parse);
         ImageOptions { format, backing, ..ImageOptions::default() }
+    }
+
+    /// What that takes of the host.
+    pub fn access(&self) -> Access {
+        reading(&self.path, &self.options().backing)
     }
 
     /// The same as options of nomount.

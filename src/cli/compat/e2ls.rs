@@ -6,6 +6,7 @@ use crate::cli::{exit, ui};
 use clap::Parser;
 use nomount::ops::glob::Glob;
 use nomount::ops::look::{FileInfo, look};
+use nomount::sandbox::Access;
 use nomount::tree::{FileKind, FileTree, Follow, GuestPath, existing};
 use nomount::{Error, ErrorKind, Session, SessionOptions};
 use std::cmp::Ordering;
@@ -66,16 +67,24 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Next, Stop> {
         return Err(Error::new(ErrorKind::Unsupported, message).into());
     }
     let base = args.dir.as_ref().map(|dir| super::image_and_path(dir).0);
-    let mut lists = Vec::new();
-    for file in &args.files {
+    let named = args.files.iter().map(|file| {
         let (image, path) = match &base {
             Some(base) if !file.as_bytes().contains(&b':') => (base.clone(), file.as_bytes().to_vec()),
             _ => super::image_and_path(file),
         };
-        let target = Target::parse(image);
+        (Target::parse(image), path)
+    });
+    let named: Vec<(Target, Vec<u8>)> = named.collect();
+    let access = named.iter().fold(Access::none(), |access, (target, _)| access.read(&target.image));
+    Ok(Next::Work(access, Box::new(move || list_all(&args, &named))))
+}
+
+fn list_all(args: &Args, named: &[(Target, Vec<u8>)]) -> nomount::Result<u8> {
+    let mut lists = Vec::new();
+    for (target, path) in named {
         let options = SessionOptions { partition: target.partition.unwrap_or_default(), ..SessionOptions::default() };
         let mut session = Session::open(&target.image, options)?;
-        let listed = list(&args, session.tree(), &path).map_err(|error| error.in_image(&target.image))?;
+        let listed = list(args, session.tree(), path).map_err(|error| error.in_image(&target.image))?;
         lists.push(listed);
     }
     let several = lists.len() > 1;
@@ -87,13 +96,13 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Next, Stop> {
         if listed.files.is_empty() {
             lines.push(b"No files found!".to_vec());
         } else if args.long {
-            lines.extend(listed.files.iter().map(|(name, file)| long_line(&args, name, file)));
+            lines.extend(listed.files.iter().map(|(name, file)| long_line(args, name, file)));
         } else {
-            lines.extend(beside_each_other(&args, &listed.files));
+            lines.extend(beside_each_other(args, &listed.files));
         }
     }
     ui::raw_lines(lines.iter().map(Vec::as_slice)).map_err(ui::output_failed)?;
-    Ok(Next::Done(exit::DONE))
+    Ok(exit::DONE)
 }
 
 fn list(args: &Args, tree: &dyn FileTree, text: &[u8]) -> nomount::Result<Listed> {

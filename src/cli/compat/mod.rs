@@ -16,8 +16,9 @@ mod virt_ls;
 mod virt_tar_in;
 mod virt_tar_out;
 
-use super::{exit, finish, ui};
+use super::{exit, finish, sandbox, ui};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use nomount::sandbox::Access;
 use nomount::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -26,11 +27,14 @@ use std::process::ExitCode;
 
 /// What came of reading a tool's command line.
 enum Next {
-    /// It is done; the exit code.
-    Done(u8),
+    /// Work of its own, which answers the exit code, and what it takes of the host.
+    Work(Access, Work),
     /// The same as a command line of nomount.
     Run(Vec<OsString>),
 }
+
+/// What a tool does itself.
+type Work = Box<dyn FnOnce() -> Result<u8>>;
 
 /// Why a tool did not get to its work.
 enum Stop {
@@ -84,7 +88,10 @@ pub fn find(program: &OsStr) -> Option<&'static Tool> {
 pub fn main(tool: &Tool, arguments: &[OsString]) -> ExitCode {
     let mut next = None;
     let code = finish(false, || match (tool.run)(arguments) {
-        Ok(Next::Done(code)) => Ok(code),
+        Ok(Next::Work(access, work)) => {
+            sandbox::enter(&access)?;
+            work()
+        }
         Ok(Next::Run(line)) => {
             next = Some(line);
             Ok(exit::DONE)

@@ -1,6 +1,6 @@
 //! `virt-df`.
 
-use super::disks::Disks;
+use super::disks::{Disks, Image};
 use super::{Next, Stop, parse};
 use crate::cli::df::{Form, readable};
 use crate::cli::table::csv_line;
@@ -9,6 +9,7 @@ use clap::Parser;
 use nomount::Result as Outcome;
 use nomount::disk::{Choice, device_name};
 use nomount::ops::volumes::survey;
+use nomount::sandbox::Access;
 use std::ffi::OsString;
 
 /// Show how full the filesystems of a guest's disks are, as virt-df of libguestfs
@@ -47,6 +48,11 @@ const NAME_WIDTH: usize = 36;
 pub(super) fn run(arguments: &[OsString]) -> Result<Next, Stop> {
     let (mut args, matches) = parse::<Args>(arguments)?;
     let images = args.disks.images(&matches, &mut args.images, 0)?;
+    let access = images.iter().fold(Access::none(), |access, image| access.and(image.access()));
+    Ok(Next::Work(access, Box::new(move || report(&args, &images))))
+}
+
+fn report(args: &Args, images: &[Image]) -> Outcome<u8> {
     let disks = images.iter().map(|image| survey(&image.path, &image.options(), Choice::Auto));
     let disks = disks.collect::<Outcome<Vec<_>>>()?;
     let form = Form { human: args.human, inodes: args.inodes, csv: args.csv };
@@ -77,7 +83,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Next, Stop> {
         }
     }
     ui::lines(lines).map_err(ui::output_failed)?;
-    Ok(Next::Done(if failed { exit::FAILED } else { exit::DONE }))
+    Ok(if failed { exit::FAILED } else { exit::DONE })
 }
 
 /// The columns behind the name.

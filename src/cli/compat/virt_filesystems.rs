@@ -1,12 +1,13 @@
 //! `virt-filesystems`.
 
-use super::disks::Disks;
+use super::disks::{Disks, Image};
 use super::{Next, Stop, parse};
 use crate::cli::filesystems::Shown;
 use crate::cli::{exit, ui};
 use clap::Parser;
 use nomount::disk::{Choice, Content};
 use nomount::ops::volumes::{Survey, items, survey};
+use nomount::sandbox::Access;
 use nomount::{Error, ErrorKind, Result as Outcome};
 use std::ffi::OsString;
 
@@ -30,6 +31,11 @@ struct Args {
 pub(super) fn run(arguments: &[OsString]) -> Result<Next, Stop> {
     let (args, matches) = parse::<Args>(arguments)?;
     let images = args.disks.images(&matches, &mut Vec::new(), 0)?;
+    let access = images.iter().fold(Access::none(), |access, image| access.and(image.access()));
+    Ok(Next::Work(access, Box::new(move || report(&args, &images))))
+}
+
+fn report(args: &Args, images: &[Image]) -> Outcome<u8> {
     let disks = images.iter().map(|image| survey(&image.path, &image.options(), Choice::Auto));
     let disks = disks.collect::<Outcome<Vec<_>>>()?;
     let has_lvm = |disk: &Survey| disk.volumes.iter().any(|found| found.volume.content == Content::Lvm);
@@ -38,14 +44,14 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Next, Stop> {
     if let Some(disk) = lvm {
         let message = "volume groups and logical volumes of LVM are not looked into";
         if asked {
-            return Err(Error::new(ErrorKind::Unsupported, message).in_image(&disk.image).into());
+            return Err(Error::new(ErrorKind::Unsupported, message).in_image(&disk.image));
         }
         ui::note(message);
     }
     // Only these, of which there is none.
     if asked && args.shown.chooses_nothing() {
-        return Ok(Next::Done(exit::DONE));
+        return Ok(exit::DONE);
     }
     args.shown.print(&items(&disks, args.shown.selection())).map_err(ui::output_failed)?;
-    Ok(Next::Done(exit::DONE))
+    Ok(exit::DONE)
 }

@@ -1,6 +1,6 @@
 //! `virt-ls`.
 
-use super::disks::{Disks, Mounts};
+use super::disks::{Disks, Image, Mounts};
 use super::{Next, Stop, dates, parse};
 use crate::cli::bytes::{Rounding, short};
 use crate::cli::stat::{letter, permissions};
@@ -84,22 +84,26 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Next, Stop> {
         None => Choice::default(),
     };
     let options = SessionOptions { image: image.options(), partition, ..SessionOptions::default() };
+    Ok(Next::Work(image.access(), Box::new(move || list_all(&args, &image, options))))
+}
+
+fn list_all(args: &Args, image: &Image, options: SessionOptions) -> nomount::Result<u8> {
     let mut session = Session::open(&image.path, options)?;
     session.notes().iter().for_each(|note| ui::note(note));
     let volume = session.volume().to_string();
     let tree: &dyn FileTree = session.tree();
     let mut failed = false;
     for dir in &args.dirs {
-        if let Err(error) = list(&args, tree, dir) {
+        if let Err(error) = list(args, tree, dir) {
             if ui::is_broken_pipe(&error) {
-                return Err(error.into());
+                return Err(error);
             }
             // The others are listed all the same.
             ui::error(&error.in_volume(&volume).in_image(&image.path), false);
             failed = true;
         }
     }
-    Ok(Next::Done(if failed { exit::FAILED } else { exit::DONE }))
+    Ok(if failed { exit::FAILED } else { exit::DONE })
 }
 
 fn list(args: &Args, tree: &dyn FileTree, dir: &OsString) -> nomount::Result<()> {

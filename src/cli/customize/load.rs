@@ -23,6 +23,8 @@ pub struct Loaded {
     pub operations: Vec<Operation>,
     /// Users and their random passwords, to be shown once they are set.
     pub passwords: Vec<(String, String)>,
+    /// What of the host is read only when it is its turn.
+    pub trees: Vec<PathBuf>,
 }
 
 /// Reads the operation `name` with `value`, as an option has them. The image itself is not copied into itself.
@@ -67,6 +69,7 @@ fn read(loaded: &mut Loaded, image: &Target, name: &str, value: &[u8]) -> Result
         "copy-in" => {
             let (local, directory) = local_and_path(value, "LOCAL:DIR")?;
             let local = Local::find(local.as_os_str(), false)?;
+            loaded.trees.push(local.path().to_owned());
             let source = Box::new(local.tree(image, Keep { links: true, ..Keep::default() }));
             Operation::CopyIn { name: local.name.name, source, directory: path(directory)? }
         }

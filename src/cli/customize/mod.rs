@@ -9,12 +9,14 @@ pub use operations::OperationArgs;
 pub use report::run_and_report;
 
 use super::edit::EditArgs;
+use super::sandbox::HostAccess;
 use super::target::{Target, now};
 use clap::ValueEnum;
 use nomount::account::crypt::Method;
 use nomount::ops::Editor;
 use nomount::ops::customize::{Done, Settings, apply, relabel_all};
 use nomount::ops::selinux::Labelling;
+use nomount::sandbox::Access;
 use nomount::tree::GuestPath;
 use nomount::{Error, ErrorKind, Result};
 use std::ffi::OsString;
@@ -112,10 +114,36 @@ pub fn whole_image(image: &OsString) -> Result<Target> {
     }
 }
 
-/// Runs the command.
-pub fn run(args: &Args) -> Result<u8> {
+/// Operations that were read, with what they take from the host.
+pub struct Ready<'a> {
+    args: &'a Args,
+    target: Target,
+    loaded: Loaded,
+}
+
+impl HostAccess for Ready<'_> {
+    fn access(&self) -> Access {
+        self.loaded.access(&self.args.edit, &self.target)
+    }
+}
+
+impl Loaded {
+    /// What operations on this image take of the host.
+    pub fn access(&self, edit: &EditArgs, target: &Target) -> Access {
+        self.trees.iter().fold(edit.access_to(target), |access, tree| access.read(tree))
+    }
+}
+
+/// Reads the operations.
+pub fn load(args: &Args) -> Result<Ready<'_>> {
     let target = whole_image(&args.image)?;
-    let Loaded { operations, passwords } = args.operations.load(&target)?;
+    let loaded = args.operations.load(&target)?;
+    Ok(Ready { args, target, loaded })
+}
+
+/// Runs the command.
+pub fn run(ready: Ready<'_>) -> Result<u8> {
+    let Ready { args, target, loaded: Loaded { operations, passwords, .. } } = ready;
     if operations.is_empty() && !args.settings.selinux_relabel {
         return Err(Error::new(ErrorKind::Usage, "no operation is given").hint("see nomount customize --help"));
     }

@@ -222,8 +222,8 @@ impl Lines {
     }
 }
 
-/// Reads a whole manifest.
-pub(super) fn read(path: &Path) -> Result<Manifest> {
+/// Opens a manifest and reads its first line.
+fn open(path: &Path) -> Result<(Header, Lines)> {
     let file = File::open(path).map_err(|error| {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,
@@ -238,6 +238,17 @@ pub(super) fn read(path: &Path) -> Result<Manifest> {
         let message = format!("manifest of version {}, only {VERSION} is known", header.nomount_manifest);
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
+    Ok((header, lines))
+}
+
+/// Reads the first line of a manifest alone.
+pub(super) fn read_header(path: &Path) -> Result<Header> {
+    open(path).map(|(header, _)| header)
+}
+
+/// Reads a whole manifest.
+pub(super) fn read(path: &Path) -> Result<Manifest> {
+    let (header, mut lines) = open(path)?;
     let mut names = BTreeMap::new();
     loop {
         let record: Record = match lines.next::<Record>() {

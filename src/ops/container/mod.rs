@@ -17,4 +17,4 @@ mod tests;
 
 pub use apply::Applied;
 pub use setup::{Setup, SetupRequest, setup};
-pub use teardown::{Teardown, TeardownRequest, clean, teardown};
+pub use teardown::{Teardown, TeardownRequest, clean, image_of, teardown};

@@ -62,6 +62,11 @@ pub fn teardown(dir: &Path, request: &TeardownRequest) -> Result<Teardown> {
     Ok(done)
 }
 
+/// The image that the container in `dir` was made of, as its manifest names it.
+pub fn image_of(dir: &Path) -> Result<PathBuf> {
+    Ok(manifest::read_header(&Place::of(dir)?.manifest)?.image())
+}
+
 /// Forgets the container in `dir`: directory and manifest go, and the image is not looked at. What cannot be removed
 /// is in the notes; a directory without a manifest is left alone.
 pub fn clean(dir: &Path) -> Result<Teardown> {

@@ -105,6 +105,15 @@ impl Script {
         local.collect()
     }
 
+    /// The files of the host that it downloads to.
+    pub fn destinations(&self) -> BTreeSet<&str> {
+        let local = self.steps.iter().filter_map(|step| match &step.command {
+            Command::Download { local, .. } => Some(local.as_str()),
+            _ => None,
+        });
+        local.collect()
+    }
+
     /// Does all of it, up to `quit`. `files` are its [sources](Self::sources). Work in [`edit`](super::edit::edit) to
     /// have all of it or nothing.
     pub fn run(&self, editor: &mut Editor<'_>, files: &BTreeMap<String, Vec<u8>>, now: Time) -> Result<Vec<Output>> {
