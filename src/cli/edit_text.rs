@@ -81,10 +81,10 @@ pub fn load(args: &Args) -> Result<Loaded<'_>> {
 
 /// Runs the command.
 pub fn run(loaded: Loaded<'_>) -> Result<u8> {
-    let Loaded { args, target, path, mut how } = loaded;
+    let Loaded { args, target, path, how } = loaded;
     let backup = args.backup.as_ref().map(|suffix| suffix.as_bytes());
     edit::run(&args.edit, &target, |editor| {
-        edit_text(editor, &path, backup, |text| match &mut how {
+        edit_text(editor, &path, backup, |text| match how {
             How::Script(script) => script.apply(text),
             How::Editor(editor) => editor.edit(text),
         })

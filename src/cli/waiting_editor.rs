@@ -22,11 +22,11 @@ pub struct Waiting {
     editor: OsString,
     /// Only the user can enter it; gone in the end, whatever happens.
     folder: TempDir,
+    /// Removes it where a signal ends the process.
+    _pending: Pending,
     file: PathBuf,
     shell: Child,
     go: PipeWriter,
-    /// A signal removes the folder, too.
-    _pending: Pending,
 }
 
 fn failed(what: &str, error: std::io::Error) -> Error {
@@ -58,7 +58,7 @@ impl Waiting {
         script.push(&editor);
         script.push(" \"$@\"");
         let shell = Command::new("sh").arg("-c").arg(script).arg(&editor).arg(&file).spawn();
-        Ok(Self { editor, folder, file, shell: shell.map_err(unable)?, go, _pending: pending })
+        Ok(Self { editor, folder, _pending: pending, file, shell: shell.map_err(unable)?, go })
     }
 
     /// What is left to do of it when the process is locked in.
@@ -68,18 +68,18 @@ impl Waiting {
     }
 
     /// The text as the user leaves it in the editor.
-    pub fn edit(&mut self, text: &[u8]) -> Result<Vec<u8>> {
+    pub fn edit(mut self, text: &[u8]) -> Result<Vec<u8>> {
         std::fs::write(&self.file, text).map_err(|error| failed("cannot write the text to be edited", error))?;
         self.go.write_all(b"go\n").map_err(|error| failed("cannot run sh for the editor", error))?;
-        let status = signal::lend_terminal(|| self.shell.wait()).map_err(|error| failed("cannot wait for the editor", error))?;
+        let status =
+            signal::lend_terminal(|| self.shell.wait()).map_err(|error| failed("cannot wait for the editor", error))?;
         if !status.success() {
             let message = format!("the editor {:?} failed ({status}): the text is taken as unchanged", self.editor);
             return Err(Error::new(ErrorKind::Refused, message));
         }
         let text = host_file::read(&self.file);
-        // Here and not when the folder is dropped, so that a copy that stays is told of.
-        let left = self.folder.path();
-        if let Err(error) = std::fs::remove_dir_all(left) {
+        let left = self.folder.path().to_owned();
+        if let Err(error) = self.folder.close() {
             ui::warning(&format!("a copy of the text must be removed by hand, {}: {error}", left.display()));
         }
         text
