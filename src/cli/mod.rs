@@ -39,6 +39,7 @@ mod long;
 mod ls;
 mod man;
 mod map;
+mod memory;
 mod mkdir;
 mod mkfs;
 mod mknod;
@@ -86,6 +87,9 @@ struct Cli {
     /// What is shown of long work on standard error: auto is a bar on a terminal, json an object a line
     #[arg(long, global = true, value_name = "auto|json|none", default_value = "auto", value_parser = progress::parse)]
     progress: progress::Show,
+    /// Memory for what grows with the image, beyond what a command is asked to read or write: 64M, 1G [default: 256M]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = memory::parse)]
+    max_memory: Option<u64>,
     #[command(subcommand)]
     command: Command,
 }
@@ -192,6 +196,7 @@ fn run(arguments: &[OsString]) -> ExitCode {
         }
     };
     progress::set(cli.progress);
+    memory::set(cli.max_memory);
     let json = cli.command.json();
     finish(json, || match cli.command {
         Command::Inject(args) => inject::run(args),

@@ -165,7 +165,7 @@ pub fn error(error: &Error, as_json: bool) {
             "image": place.image.as_ref().map(|path| path.display().to_string()),
             "volume": place.volume,
             "path": place.path.as_deref().map(bytes_json),
-            "hint": error.hint_text(),
+            "hint": exit::hint(error),
         }});
         // Nobody is there to hear of a closed pipe.
         let _ = json(document);
@@ -174,7 +174,7 @@ pub fn error(error: &Error, as_json: bool) {
     let _hidden = progress::hidden();
     let place = error.place().to_string();
     complain(&format!("nomount: {place}{}{}", if place.is_empty() { "" } else { ": " }, error.chain()));
-    if let Some(hint) = error.hint_text() {
+    if let Some(hint) = exit::hint(error) {
         complain(&format!("hint: {hint}"));
     }
 }

@@ -2,10 +2,20 @@
 
 use super::{FileKind, FileTree, GuestPath, MAX_NAME, Stat};
 use crate::error::{Error, ErrorKind, Result};
+use nomount_block::Held;
 use std::collections::HashSet;
 
 /// The deepest directory that is gone into: no path of `MAX_PATH` bytes names a deeper one.
 const MAX_DEPTH: usize = 2048;
+
+/// A directory that is being gone through.
+#[derive(Debug)]
+struct Folder {
+    /// The names in it that are still to come, the next one last.
+    names: Vec<Vec<u8>>,
+    /// Their memory.
+    _held: Option<Held>,
+}
 
 /// A walk through what is at a path and below, directories before what is in them, names sorted, links not followed.
 ///
@@ -15,8 +25,8 @@ pub struct Walk {
     /// Where it begins, until the first step.
     top: Option<GuestPath>,
     max_depth: usize,
-    /// For each directory from the top to `here`, the names in it that are still to come, the next one last.
-    folders: Vec<Vec<Vec<u8>>>,
+    /// The directories from the top to `here`.
+    folders: Vec<Folder>,
     /// The last of these directories.
     here: GuestPath,
     /// Whether the last of them is what the last step gave.
@@ -73,7 +83,7 @@ impl Walk {
             return Some(top);
         }
         loop {
-            match self.folders.last_mut()?.pop() {
+            match self.folders.last_mut()?.names.pop() {
                 Some(name) => return Some(self.here.join(&name)),
                 None => self.leave(),
             }
@@ -95,9 +105,10 @@ impl Walk {
             let message = format!("a directory holds the impossible name \"{}\"", entry.name.escape_ascii());
             return Err(Error::new(ErrorKind::Corrupt, message).at_path(path.to_bytes()));
         }
+        let (entries, held) = entries.into_parts();
         let mut names: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.name).collect();
         names.sort_by(|a, b| b.cmp(a));
-        self.folders.push(names);
+        self.folders.push(Folder { names, _held: held });
         self.here = path.clone();
         Ok(())
     }
