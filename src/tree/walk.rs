@@ -8,6 +8,9 @@ use std::collections::HashSet;
 /// The deepest directory that is gone into: no path of `MAX_PATH` bytes names a deeper one.
 const MAX_DEPTH: usize = 2048;
 
+/// Memory of a directory that is remembered: the set of them may have room for twice as many.
+const SEEN_BYTES: u64 = 64;
+
 /// A directory that is being gone through.
 #[derive(Debug)]
 struct Folder {
@@ -33,6 +36,8 @@ pub struct Walk {
     just_entered: bool,
     /// Directories, by filesystem and inode number: none has two names.
     seen: HashSet<(u32, u64)>,
+    /// The memory of these, where that of names is counted.
+    seen_held: Option<Held>,
 }
 
 impl Walk {
@@ -50,6 +55,7 @@ impl Walk {
             here: GuestPath::root(),
             just_entered: false,
             seen: HashSet::new(),
+            seen_held: None,
         }
     }
 
@@ -106,6 +112,10 @@ impl Walk {
             return Err(Error::new(ErrorKind::Corrupt, message).at_path(path.to_bytes()));
         }
         let (entries, held) = entries.into_parts();
+        if let Some(held) = &held {
+            let seen = self.seen_held.get_or_insert_with(|| held.beside("the directories of a walk"));
+            seen.grow(SEEN_BYTES).map_err(|error| Error::from(error).at_path(path.to_bytes()))?;
+        }
         let mut names: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.name).collect();
         names.sort_by(|a, b| b.cmp(a));
         self.folders.push(Folder { names, _held: held });

@@ -95,6 +95,11 @@ impl Held {
         }
     }
 
+    /// Nothing yet of the same budget, to grow for something else.
+    pub fn beside(&self, what: &'static str) -> Self {
+        self.budget.hold(what)
+    }
+
     /// Bytes that are held.
     pub fn bytes(&self) -> u64 {
         self.bytes
