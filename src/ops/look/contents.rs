@@ -116,7 +116,7 @@ mod tests {
             let mut tree = MemTree::new();
             tree.file("/f", &bytes);
             // Also where the size that is known is wrong.
-            for size in [len as u64, 0, len as u64 + MAX_HOLES] {
+            for size in [len as u64, 0, MAX_HOLES] {
                 let mut got: Vec<u8> = Vec::new();
                 assert_eq!(pieces(&tree, &path("/f"), size, |piece| got.extend(piece)).unwrap(), len as u64);
                 assert!(got == bytes, "{len} {size}");

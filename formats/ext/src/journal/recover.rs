@@ -158,11 +158,12 @@ impl Journal {
                 let is_revoked = revoked
                     .get(&tag.block)
                     .is_some_and(|sequence| sequence.wrapping_sub(transaction.sequence) as i32 >= 0);
-                if !is_revoked {
-                    let copy = self.verified_copy(fs, &own, transaction.sequence, tag, *index)?;
-                    if copies.insert(tag.block, copy).is_none() {
-                        held.grow(COPY_BYTES)?;
-                    }
+                if is_revoked {
+                    continue;
+                }
+                let copy = self.verified_copy(fs, &own, transaction.sequence, tag, *index)?;
+                if copies.insert(tag.block, copy).is_none() {
+                    held.grow(COPY_BYTES)?;
                 }
             }
         }
