@@ -44,6 +44,8 @@ pub enum ErrorKind {
     Io,
     /// A configured limit would be exceeded.
     Limit,
+    /// What the image asks for takes more memory than is granted.
+    OutOfBudget,
 }
 
 /// Where a failure happened. Prints as `disk.qcow2, partition 2 (ext4), /etc/shadow`; unknown parts are left out.
@@ -217,11 +219,20 @@ impl From<nomount_block::Error> for Error {
             Block::OutOfBounds | Block::Corrupt => ErrorKind::Corrupt,
             Block::Unsupported => ErrorKind::Unsupported,
             Block::Limit => ErrorKind::Limit,
+            Block::OutOfBudget => ErrorKind::OutOfBudget,
             _ => ErrorKind::Io,
         };
-        let message =
-            if kind == ErrorKind::Limit { "this is more than is allowed" } else { "the image cannot be accessed" };
+        let message = match kind {
+            ErrorKind::Limit | ErrorKind::OutOfBudget => "this is more than is allowed",
+            _ => "the image cannot be accessed",
+        };
         Self::new(kind, message).caused_by(error)
+    }
+}
+
+impl From<nomount_block::OutOfBudget> for Error {
+    fn from(error: nomount_block::OutOfBudget) -> Self {
+        Self::new(ErrorKind::OutOfBudget, error.to_string())
     }
 }
 
@@ -242,6 +253,7 @@ impl From<nomount_ext::Error> for Error {
             Ext::IsDirectory => ErrorKind::IsADirectory,
             Ext::NotEmpty => ErrorKind::NotEmpty,
             Ext::NoSpace { .. } | Ext::NoInodes | Ext::XattrSpace { .. } => ErrorKind::NoSpace,
+            Ext::OutOfBudget(_) => ErrorKind::OutOfBudget,
             Ext::Limit(_) | Ext::FileTooLarge { .. } | Ext::TooManyLinks(_) | Ext::JournalTooSmall { .. } => {
                 ErrorKind::Limit
             }
@@ -298,6 +310,7 @@ impl From<nomount_fat::Error> for Error {
             Fat::Layout(_) => (ErrorKind::Io, None),
             Fat::NotFat(_) => (ErrorKind::Corrupt, None),
             Fat::Corrupt(_) | Fat::View(_) => (ErrorKind::Corrupt, Some("fsck.fat can repair it")),
+            Fat::OutOfBudget(_) => (ErrorKind::OutOfBudget, None),
             Fat::Unsupported(_) => (ErrorKind::Unsupported, None),
             Fat::ReadOnly => (ErrorKind::Refused, None),
             Fat::NotFound => (ErrorKind::NotFound, None),
@@ -326,6 +339,7 @@ impl From<nomount_qcow2::Error> for Error {
             _ => match error.kind() {
                 Block::Unsupported => ErrorKind::Unsupported,
                 Block::Limit => ErrorKind::Limit,
+                Block::OutOfBudget => ErrorKind::OutOfBudget,
                 Block::Io => ErrorKind::Io,
                 Block::NoSpace => ErrorKind::NoSpace,
                 _ => ErrorKind::Corrupt,

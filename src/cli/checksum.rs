@@ -129,13 +129,12 @@ fn files(args: &Args, target: &Target, paths: &[GuestPath], algorithm: Algorithm
         must_be(stat.kind, path, args.recursive).map_err(named)?;
         tops.push((path, place, stat.kind));
     }
-    let mut documents = Vec::new();
+    let mut documents = ui::JsonList::new();
     let mut out = ui::Stream::open();
     let mut tell = |name: &GuestPath, place: &GuestPath, size: u64| -> Result<()> {
         let (sum, len) = of_file(tree, place, size, algorithm)?;
         if args.json {
-            documents.push(json!({ "path": ui::bytes_json(&name.to_bytes()), "size": len, "checksum": sum }));
-            return Ok(());
+            return documents.push(&json!({ "path": ui::bytes_json(&name.to_bytes()), "size": len, "checksum": sum }));
         }
         out.line(&line(algorithm, &sum, len, &name.to_bytes()))
     };
@@ -151,8 +150,7 @@ fn files(args: &Args, target: &Target, paths: &[GuestPath], algorithm: Algorithm
     }
     match args.json {
         true => {
-            let document = json!({ "volume": volume, "algorithm": algorithm.name(), "files": documents });
-            ui::json(document).map_err(ui::output_failed)?;
+            documents.print(json!({ "volume": volume, "algorithm": algorithm.name() }), "files")?;
         }
         false => out.end()?,
     }

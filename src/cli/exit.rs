@@ -54,8 +54,15 @@ pub fn word(kind: ErrorKind) -> &'static str {
         ErrorKind::Corrupt => "corrupt",
         ErrorKind::Differs => "differs",
         ErrorKind::Limit => "limit",
+        ErrorKind::OutOfBudget => "out_of_budget",
         _ => "io",
     }
+}
+
+/// What the user can do about a failure.
+pub fn hint(error: &nomount::Error) -> Option<&str> {
+    let of_kind = || (error.kind() == ErrorKind::OutOfBudget).then_some("--max-memory grants more, such as 1G");
+    error.hint_text().or_else(of_kind)
 }
 
 /// Says that a panic is our fault, and where it happened, and ends the process: there may be nothing that unwinds, since

@@ -99,13 +99,10 @@ pub fn run(args: &Args) -> Result<u8> {
     if let Some(problem) = names.problem().filter(|_| args.json()) {
         ui::warning(problem);
     }
-    let mut files = Vec::new();
+    let mut files = ui::JsonList::new();
     let mut out = ui::Stream::open();
     let mut sink = |file: &FileInfo, told| match (args.json(), told) {
-        (true, _) => {
-            files.push(file_json(file, Some(&names)));
-            Ok(())
-        }
+        (true, _) => files.push(&file_json(file, Some(&names))),
         (false, Told::Path) => out.line(&file.path.to_bytes()),
         (false, Told::PathZero) => out.zero_terminated(&file.path.to_bytes()),
         (false, Told::Line) => out.text(&line(file, &names)),
@@ -116,7 +113,7 @@ pub fn run(args: &Args) -> Result<u8> {
         }
     }
     match args.json() {
-        true => ui::json(json!({ "volume": volume, "files": files })).map_err(ui::output_failed)?,
+        true => files.print(json!({ "volume": volume }), "files")?,
         false => out.end()?,
     }
     Ok(exit::DONE)

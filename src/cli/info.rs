@@ -10,7 +10,7 @@ use nomount::sandbox::Access;
 use nomount::session::redo_path;
 use nomount::tree::ExtTree;
 use nomount::{Error, Result};
-use nomount_block::{ReadAt, ReadOnly, Window};
+use nomount_block::{Budget, ReadAt, ReadOnly, Window};
 use nomount_ext::{Filesystem, Options};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -50,7 +50,8 @@ pub fn run(args: &Args) -> Result<u8> {
     let target = Target::parse(args.image.clone());
     let named = |error: Error| error.in_image(&target.image);
     let choice = args.open.choice(&target)?;
-    let image = Image::open(&target.image, &args.open.image_options())?;
+    let options = args.open.image_options();
+    let image = Image::open(&target.image, &options)?;
     if redo_path(&target.image).exists() {
         ui::note("a commit of this image was interrupted: what is shown may be half of it, see `nomount recover`");
     }
@@ -60,7 +61,7 @@ pub fn run(args: &Args) -> Result<u8> {
         _ => None,
     };
     let chosen = layout.volumes.iter().filter(|volume| wanted.is_none_or(|number| volume.number() == number));
-    let found: Vec<Found> = chosen.map(|volume| look(&image.device, volume)).collect();
+    let found: Vec<Found> = chosen.map(|volume| look(&image.device, volume, &options.memory)).collect();
     let printed = if args.json {
         ui::json(as_json(&image, &layout, &found))
     } else {
@@ -70,12 +71,12 @@ pub fn run(args: &Args) -> Result<u8> {
     Ok(exit::DONE)
 }
 
-fn look(device: &dyn ReadAt, volume: &Volume) -> Found {
+fn look(device: &dyn ReadAt, volume: &Volume, memory: &Budget) -> Found {
     let mut found = Found { volume: volume.clone(), filesystem: None, guest: None };
     if volume.content.is_ext() {
         let opened = Window::new(ReadOnly(device), volume.start, volume.len)
             .map_err(Error::from)
-            .and_then(|window| Ok(Filesystem::open(window, Options::default())?));
+            .and_then(|window| Ok(Filesystem::open_within(window, Options::default(), memory)?));
         found.filesystem = Some(opened.map(|fs| {
             let info = fs.info();
             let tree = ExtTree::new(fs);

@@ -6,7 +6,7 @@ use super::sandbox::HostAccess;
 use super::stat::{file_json, word};
 use super::table::csv;
 use super::target::{ImageArgs, Target};
-use super::{exit, ui};
+use super::{exit, memory, ui};
 use nomount::Result;
 use nomount::ops::look::checksum::{Algorithm, of_file};
 use nomount::ops::look::{FileInfo, Folder, ListOptions, Names, list, look};
@@ -107,7 +107,7 @@ fn run_on(args: &Args, tree: &dyn FileTree, paths: &[GuestPath], volume: &str) -
     }
     let options = ListOptions { all: args.all, recursive: args.recursive };
     for path in &folders {
-        list(tree, path, options, &mut |Folder { path, files }| printer.print(Some(&path), files))?;
+        list(tree, path, options, &memory::budget(), &mut |Folder { path, files }| printer.print(Some(&path), files))?;
     }
     printer.end(volume)
 }
@@ -140,7 +140,7 @@ struct Printer<'a> {
     headed: bool,
     first: bool,
     out: ui::Stream,
-    json: Vec<Value>,
+    json: ui::JsonList,
 }
 
 impl<'a> Printer<'a> {
@@ -156,7 +156,7 @@ impl<'a> Printer<'a> {
             style: args.time_style,
         });
         let headed = several || args.recursive;
-        Self { args, tree, long, names, headed, first: true, out: ui::Stream::open(), json: Vec::new() }
+        Self { args, tree, long, names, headed, first: true, out: ui::Stream::open(), json: ui::JsonList::new() }
     }
 
     /// Prints the files of a directory, or those that were named.
@@ -165,7 +165,7 @@ impl<'a> Printer<'a> {
         if self.args.json {
             for file in &files {
                 let document = self.file_json(file)?;
-                self.json.push(document);
+                self.json.push(&document)?;
             }
             return Ok(());
         }
@@ -272,7 +272,7 @@ impl<'a> Printer<'a> {
 
     fn end(self, volume: &str) -> Result<u8> {
         if self.args.json {
-            ui::json(json!({ "volume": volume, "files": self.json })).map_err(ui::output_failed)?;
+            self.json.print(json!({ "volume": volume }), "files")?;
         } else {
             self.out.end()?;
         }

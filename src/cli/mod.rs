@@ -39,6 +39,7 @@ mod long;
 mod ls;
 mod man;
 mod map;
+mod memory;
 mod mkdir;
 mod mkfs;
 mod mknod;
@@ -92,6 +93,9 @@ struct Cli {
     progress: progress::Show,
     #[command(flatten)]
     sandbox: sandbox::SandboxArgs,
+    /// Memory for what grows with the image, beyond what a command is asked to read or write: 64M, 1G [default: 256M]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = memory::parse)]
+    max_memory: Option<u64>,
     #[command(subcommand)]
     command: Command,
 }
@@ -203,6 +207,7 @@ fn run(arguments: &[OsString]) -> ExitCode {
     };
     progress::set(cli.progress);
     sandbox::set(cli.sandbox);
+    memory::set(cli.max_memory);
     let json = cli.command.json();
     finish(json, || match cli.command {
         Command::Inject(args) => locked(args, inject::run),

@@ -1,6 +1,6 @@
 //! Naming an image, a partition in it, and a path in that.
 
-use super::ui;
+use super::{memory, ui};
 use clap::Args;
 use nomount::disk::Choice;
 use nomount::image::{Backing, Format, ImageOptions, folder_of};
@@ -69,7 +69,13 @@ impl ContainerArgs {
             Some(None) => Backing::Beside,
             Some(Some(folder)) => Backing::In(folder.clone()),
         };
-        ImageOptions { format: self.format, backing, lock: !self.no_lock, ..ImageOptions::default() }
+        ImageOptions {
+            format: self.format,
+            backing,
+            lock: !self.no_lock,
+            memory: memory::budget(),
+            ..ImageOptions::default()
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The only place that prints.
 
-use super::{exit, progress};
+use super::{exit, memory, progress};
 use nomount::Error;
+use nomount_block::Held;
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
 
@@ -115,12 +116,16 @@ impl Stream {
 
 /// Prints a JSON document to standard output, with the schema's version first.
 pub fn json(value: Value) -> io::Result<()> {
-    lines([serde_json::to_string_pretty(&document(value)).expect("a JSON value can be printed")])
+    lines([pretty(&document(value))])
 }
 
 /// The same as one line, where there may be many.
 pub fn json_line(value: Value) -> io::Result<()> {
     lines([document(value).to_string()])
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).expect("a JSON value can be printed")
 }
 
 fn document(value: Value) -> Value {
@@ -130,6 +135,49 @@ fn document(value: Value) -> Value {
         other => drop(document.insert("result".to_owned(), other)),
     }
     Value::Object(document)
+}
+
+/// A list of a JSON document that is printed once it is whole: until then the text of its members is kept, which is
+/// small beside the members.
+#[derive(Debug)]
+pub struct JsonList {
+    text: String,
+    held: Held,
+}
+
+impl JsonList {
+    /// An empty list.
+    pub fn new() -> Self {
+        Self { text: String::new(), held: memory::budget().hold("the list in JSON") }
+    }
+
+    /// Adds a member.
+    pub fn push(&mut self, member: &Value) -> Result<(), Error> {
+        let text = pretty(member);
+        // A list in an object of the document; line breaks are between tokens only. A text may have room for twice it.
+        let text = format!("{}\n    {}", if self.text.is_empty() { "" } else { "," }, text.replace('\n', "\n    "));
+        self.held.grow(2 * text.len() as u64)?;
+        self.text.push_str(&text);
+        Ok(())
+    }
+
+    /// Prints the document with these fields and then the list, called `name`.
+    pub fn print(self, fields: Value, name: &str) -> Result<(), Error> {
+        const MARK: &str = "[]";
+        let mut fields = fields;
+        fields[name] = json!([]);
+        let text = pretty(&document(fields));
+        // The list is the last field.
+        let (before, after) = text.rsplit_once(MARK).expect("an empty list was just put there");
+        let _hidden = progress::hidden();
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let end = if self.text.is_empty() { "" } else { "\n  " };
+        [before, "[", &self.text, end, "]", after, "\n"]
+            .iter()
+            .try_for_each(|part| out.write_all(part.as_bytes()))
+            .and_then(|()| out.flush())
+            .map_err(output_failed)
+    }
 }
 
 /// Prints how far work has come as a line of JSON, on standard error.
@@ -165,7 +213,7 @@ pub fn error(error: &Error, as_json: bool) {
             "image": place.image.as_ref().map(|path| path.display().to_string()),
             "volume": place.volume,
             "path": place.path.as_deref().map(bytes_json),
-            "hint": error.hint_text(),
+            "hint": exit::hint(error),
         }});
         // Nobody is there to hear of a closed pipe.
         let _ = json(document);
@@ -174,7 +222,7 @@ pub fn error(error: &Error, as_json: bool) {
     let _hidden = progress::hidden();
     let place = error.place().to_string();
     complain(&format!("nomount: {place}{}{}", if place.is_empty() { "" } else { ": " }, error.chain()));
-    if let Some(hint) = error.hint_text() {
+    if let Some(hint) = exit::hint(error) {
         complain(&format!("hint: {hint}"));
     }
 }

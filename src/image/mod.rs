@@ -10,7 +10,7 @@ pub use host_use::{LOOKED_AT, user_of};
 
 use crate::error::{Error, ErrorKind, Result};
 use lock::{Lock, LockKind};
-use nomount_block::{HostFile, ReadAt, SetLen};
+use nomount_block::{Budget, HostFile, ReadAt, SetLen};
 use nomount_container::Format as Container;
 use nomount_qcow2::Qcow2;
 use rustix::fs::OFlags;
@@ -60,12 +60,22 @@ pub struct ImageOptions {
     pub lock: bool,
     /// Whether a block device of this host may be written.
     pub device: bool,
+    /// Where the memory comes from for what grows with the image. Clones of these options share it.
+    pub memory: Budget,
 }
 
 impl Default for ImageOptions {
-    /// For reading, format by magic, no backing files, with locks, no block devices.
+    /// For reading, format by magic, no backing files, with locks, no block devices, in 256 MiB.
     fn default() -> Self {
-        Self { format: None, write: false, backing: Backing::Refused, sync: true, lock: true, device: false }
+        Self {
+            format: None,
+            write: false,
+            backing: Backing::Refused,
+            sync: true,
+            lock: true,
+            device: false,
+            memory: Budget::default(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::disk::{Choice, Content, Layout, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, ImageOptions};
 use crate::tree::Time;
-use nomount_block::{ReadAt, ReadOnly, Window};
+use nomount_block::{Budget, ReadAt, ReadOnly, Window};
 use nomount_ext::{CheckOptions, Options, Report};
 use std::path::Path;
 
@@ -34,17 +34,17 @@ pub fn check_image(
     let layout = Layout::read(&image.device, partition).map_err(named)?;
     let notes = layout.table.iter().flat_map(|table| &table.notes).map(ToString::to_string).collect();
     let mut checked = Vec::new();
-    for volume in volumes(&image.device, &layout, partition).map_err(named)? {
-        let report =
-            check_volume(&image.device, &volume, now).map_err(|error| named(error.in_volume(volume.to_string())))?;
+    for volume in volumes(&image.device, &layout, partition, &options.memory).map_err(named)? {
+        let report = check_volume(&image.device, &volume, now, &options.memory)
+            .map_err(|error| named(error.in_volume(volume.to_string())))?;
         checked.push(Checked { volume, report });
     }
     Ok((checked, notes))
 }
 
-fn volumes(device: &dyn ReadAt, layout: &Layout, choice: Choice) -> Result<Vec<Volume>> {
+fn volumes(device: &dyn ReadAt, layout: &Layout, choice: Choice, memory: &Budget) -> Result<Vec<Volume>> {
     if choice != Choice::Auto {
-        let (volume, _) = inspect::choose(device, layout, choice)?;
+        let (volume, _) = inspect::choose(device, layout, choice, memory)?;
         // Where the caller says that it is one, a superblock that cannot be recognised is what is found.
         return match volume.content {
             content if content.is_ext() || content == Content::Unknown => Ok(vec![volume]),
@@ -59,10 +59,10 @@ fn volumes(device: &dyn ReadAt, layout: &Layout, choice: Choice) -> Result<Vec<V
     }
 }
 
-fn check_volume(device: &dyn ReadAt, volume: &Volume, now: Time) -> Result<Report> {
+fn check_volume(device: &dyn ReadAt, volume: &Volume, now: Time, memory: &Budget) -> Result<Report> {
     let window = Window::new(ReadOnly(device), volume.start, volume.len)?;
     let now = nomount_ext::Time { sec: now.sec, nsec: now.nsec };
-    Ok(nomount_ext::check(window, Options::default(), &CheckOptions { now: Some(now) })?)
+    Ok(nomount_ext::check_within(window, Options::default(), &CheckOptions { now: Some(now) }, memory)?)
 }
 
 fn not_checked(content: Content) -> Error {

@@ -1,10 +1,10 @@
 //! A change of a whole disk: its length, its partition table and what is in its partitions, as one commit.
 
-use super::{Device, STAGING_BUDGET, redo};
+use super::{Device, redo, spill};
 use crate::disk::{Choice, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Format, Image, ImageOptions, folder_of};
-use nomount_block::{Overlay, ReadAt, Spill};
+use nomount_block::{Budget, Overlay, ReadAt, Spill};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,7 @@ pub struct DiskEdit {
     free: Vec<Range<u64>>,
     dry_run: bool,
     sync: bool,
+    memory: Budget,
 }
 
 impl DiskEdit {
@@ -45,6 +46,8 @@ impl DiskEdit {
         }
         let mut edit = Self::on_device(image.device, path, dry_run);
         (edit.format, edit.notes, edit.sync) = (image.format, notes, options.sync);
+        edit.staged.set_budget(&options.memory);
+        edit.memory = options.memory;
         Ok(edit)
     }
 
@@ -63,6 +66,7 @@ impl DiskEdit {
             free: Vec::new(),
             dry_run,
             sync: true,
+            memory: Budget::default(),
         }
     }
 
@@ -79,6 +83,11 @@ impl DiskEdit {
     /// What the disk holds, with what is staged.
     pub fn layout(&self, choice: Choice) -> Result<Layout> {
         Layout::read(&self.staged, choice).map_err(|error| error.in_image(&self.path))
+    }
+
+    /// Where the memory comes from for what grows with the image.
+    pub fn memory(&self) -> &Budget {
+        &self.memory
     }
 
     /// How the image is stored.
@@ -100,7 +109,7 @@ impl DiskEdit {
     /// fresh but blocks that a filesystem on the disk does not use.
     pub fn spill(&mut self) {
         if !self.dry_run {
-            self.staged.set_spill(Spill::Through { budget: STAGING_BUDGET });
+            self.staged.set_spill(spill(&self.memory));
         }
     }
 

@@ -5,11 +5,11 @@ use crate::disk::{Choice, Content, Layout, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::guest::{RootVerdict, looks_like_root};
 use crate::tree::ExtTree;
-use nomount_block::{ReadAt, ReadOnly, Window};
+use nomount_block::{Budget, ReadAt, ReadOnly, Window};
 use nomount_ext::{Filesystem, Options};
 
 /// Finds the volume that `choice` means, and tells whether it was looked for and found to be a guest's root.
-pub(super) fn choose(device: &dyn ReadAt, layout: &Layout, choice: Choice) -> Result<(Volume, bool)> {
+pub(super) fn choose(device: &dyn ReadAt, layout: &Layout, choice: Choice, memory: &Budget) -> Result<(Volume, bool)> {
     let named = |volume: &Volume| (volume.clone(), false);
     match choice {
         Choice::Whole => Ok(named(whole(layout)?)),
@@ -23,13 +23,13 @@ pub(super) fn choose(device: &dyn ReadAt, layout: &Layout, choice: Choice) -> Re
         }
         Choice::Auto => match whole(layout) {
             Ok(whole) if whole.content != Content::Unknown => Ok(named(whole)),
-            _ => match (find_root(device, layout), only_one(layout)) {
+            _ => match (find_root(device, layout, memory), only_one(layout)) {
                 // A disk that carries files, as a stick does.
                 (Err(error), Some(volume)) if error.kind() == ErrorKind::NotFound => Ok(named(volume)),
                 (root, _) => Ok((root?, true)),
             },
         },
-        Choice::Inspect => Ok((find_root(device, layout)?, true)),
+        Choice::Inspect => Ok((find_root(device, layout, memory)?, true)),
     }
 }
 
@@ -46,12 +46,12 @@ fn only_one(layout: &Layout) -> Option<&Volume> {
 }
 
 /// The one volume with the root of a guest (P3): none, or several, is an error that lists what was seen.
-fn find_root(device: &dyn ReadAt, layout: &Layout) -> Result<Volume> {
+fn find_root(device: &dyn ReadAt, layout: &Layout, memory: &Budget) -> Result<Volume> {
     let mut seen = Vec::new();
     let mut roots = Vec::new();
     for volume in &layout.volumes {
         let verdict = match volume.content {
-            content if content.is_ext() => judge(device, volume),
+            content if content.is_ext() => judge(device, volume, memory),
             Content::Extended => continue,
             Content::Vfat => Ok(RootVerdict::NotRoot("no guest has its root there".to_owned())),
             content => Err(not_supported(content)),
@@ -76,8 +76,8 @@ fn find_root(device: &dyn ReadAt, layout: &Layout) -> Result<Volume> {
     }
 }
 
-fn judge(device: &dyn ReadAt, volume: &Volume) -> Result<RootVerdict> {
+fn judge(device: &dyn ReadAt, volume: &Volume, memory: &Budget) -> Result<RootVerdict> {
     let window = Window::new(ReadOnly(device), volume.start, volume.len)?;
-    let tree = ExtTree::new(Filesystem::open(window, Options::default())?);
+    let tree = ExtTree::new(Filesystem::open_within(window, Options::default(), memory)?);
     Ok(looks_like_root(&tree))
 }

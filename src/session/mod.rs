@@ -25,13 +25,15 @@ use crate::image::{Format, Image, ImageOptions};
 use crate::interrupt;
 use crate::tree::{FileTree, MountTree, Time};
 use mounted::Mounted;
-use nomount_block::{Overlay, SetLen, Shared, Spill, Window};
+use nomount_block::{Budget, Overlay, SetLen, Shared, Spill, Window};
 use nomount_ext::{Committed, Filesystem};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Staged bytes beyond which contents of files go to free space of the image before the commit.
 pub const STAGING_BUDGET: u64 = 64 << 20;
+/// Contents of files take at most one part in so many of the memory that is granted.
+const STAGING_PART: u64 = 4;
 
 type Device = Box<dyn SetLen>;
 /// A disk with staged changes, of all its filesystems.
@@ -126,9 +128,11 @@ impl Session {
         if let Some(table) = &layout.table {
             notes.extend(table.notes.iter().map(ToString::to_string));
         }
-        let (volume, is_root) = inspect::choose(&device, &layout, options.partition)?;
-        let spill = if options.dry_run { Spill::Never } else { Spill::Through { budget: STAGING_BUDGET } };
-        let disk = Shared::new(Overlay::new(device, spill));
+        let (volume, is_root) = inspect::choose(&device, &layout, options.partition, &options.image.memory)?;
+        let spill = if options.dry_run { Spill::Never } else { spill(&options.image.memory) };
+        let mut overlay = Overlay::new(device, spill);
+        overlay.set_budget(&options.image.memory);
+        let disk = Shared::new(overlay);
         let part = Window::new(disk.clone(), volume.start, volume.len)?;
         let root = if options.image.write {
             Mounted::for_changes(part, &volume, &options)?
@@ -145,6 +149,11 @@ impl Session {
         let mounts = if follow { mounts::mount_all(&mut tree, &disk, &layout, &volume, &options) } else { Vec::new() };
         let path = path.to_owned();
         Ok(Self { tree, disk, layout, volume, mounts, path, format, notes, options })
+    }
+
+    /// Where the memory comes from for what grows with the image.
+    pub fn memory(&self) -> &Budget {
+        &self.options.image.memory
     }
 
     /// The tree of files: read it, change it.
@@ -198,7 +207,7 @@ impl Session {
         let mut opinions = Vec::new();
         for (volume, _, expected) in &changed {
             let part = Window::new(disk.clone(), volume.start, volume.len)?;
-            let seen = verify::look(part, volume.content, expected, options.verify);
+            let seen = verify::look(part, volume.content, expected, options.verify, &options.image.memory);
             opinions.push(seen.map_err(|error| error.in_volume(volume.to_string()))?);
         }
         let opinion = Opinion::of_all(opinions);
@@ -236,6 +245,11 @@ impl Session {
         }
         Ok(Commit { blocks, opinion })
     }
+}
+
+/// What becomes of contents that are staged, with so much memory.
+fn spill(memory: &Budget) -> Spill {
+    Spill::Through { budget: STAGING_BUDGET.min(memory.limit() / STAGING_PART) }
 }
 
 fn not_supported(content: Content) -> Error {

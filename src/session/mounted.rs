@@ -4,8 +4,9 @@ use super::{Part, SessionOptions, not_supported};
 use crate::disk::{Content, Volume};
 use crate::error::{Error, Result};
 use crate::tree::{
-    Entry, Expectations, ExtTree, FatTree, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Xattr,
+    Entries, Expectations, ExtTree, FatTree, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Xattr,
 };
+use nomount_block::Budget;
 use nomount_ext::{Committed, Filesystem, Options};
 use std::ops::Range;
 
@@ -17,17 +18,20 @@ enum Tree {
 }
 
 impl Tree {
-    fn open(part: Part, volume: &Volume, options: Options, write: bool) -> Result<Self> {
+    fn open(part: Part, volume: &Volume, options: Options, memory: &Budget, write: bool) -> Result<Self> {
         let opened = match volume.content {
             Content::Vfat => {
                 let now = nomount_fat::Time { sec: options.now.sec, nsec: options.now.nsec };
                 let options = nomount_fat::OpenOptions { now };
-                let open = if write { nomount_fat::Filesystem::open_for_write } else { nomount_fat::Filesystem::open };
-                open(part, options).map(|fs| Self::Fat(Box::new(FatTree::new(fs)))).map_err(Error::from)
+                let open = match write {
+                    true => nomount_fat::Filesystem::open_for_write_within,
+                    false => nomount_fat::Filesystem::open_within,
+                };
+                open(part, options, memory).map(|fs| Self::Fat(Box::new(FatTree::new(fs)))).map_err(Error::from)
             }
             content if content.is_ext() => {
-                let open = if write { Filesystem::open_for_write } else { Filesystem::open };
-                open(part, options).map(|fs| Self::Ext(Box::new(ExtTree::new(fs)))).map_err(Error::from)
+                let open = if write { Filesystem::open_for_write_within } else { Filesystem::open_within };
+                open(part, options, memory).map(|fs| Self::Ext(Box::new(ExtTree::new(fs)))).map_err(Error::from)
             }
             content => Err(not_supported(content)),
         };
@@ -63,6 +67,7 @@ pub(super) struct Mounted {
     tree: Tree,
     volume: Volume,
     options: Options,
+    memory: Budget,
     /// Savepoints that were taken while nothing was changed yet; none once it is open for changes, or never will be.
     waiting: Option<u64>,
 }
@@ -70,16 +75,16 @@ pub(super) struct Mounted {
 impl Mounted {
     /// Opens the filesystem in a volume for reading; with `lazily` it can be changed, too.
     pub(super) fn for_reading(part: Part, volume: &Volume, options: &SessionOptions, lazily: bool) -> Result<Self> {
-        let options = ext_options(options);
-        let tree = Tree::open(part, volume, options, false)?;
-        Ok(Self { tree, volume: volume.clone(), options, waiting: lazily.then_some(0) })
+        let (options, memory) = (ext_options(options), options.image.memory.clone());
+        let tree = Tree::open(part, volume, options, &memory, false)?;
+        Ok(Self { tree, volume: volume.clone(), options, memory, waiting: lazily.then_some(0) })
     }
 
     /// Opens the filesystem in a volume for changes.
     pub(super) fn for_changes(part: Part, volume: &Volume, options: &SessionOptions) -> Result<Self> {
-        let options = ext_options(options);
-        let tree = Tree::open(part, volume, options, true)?;
-        Ok(Self { tree, volume: volume.clone(), options, waiting: None })
+        let (options, memory) = (ext_options(options), options.image.memory.clone());
+        let tree = Tree::open(part, volume, options, &memory, true)?;
+        Ok(Self { tree, volume: volume.clone(), options, memory, waiting: None })
     }
 
     /// The ext filesystem, if it is one.
@@ -114,7 +119,7 @@ impl Mounted {
     /// The tree, to be changed.
     fn writer(&mut self) -> Result<&mut dyn FileTree> {
         if let Some(marks) = self.waiting {
-            let mut tree = Tree::open(self.tree.part().clone(), &self.volume, self.options, true)?;
+            let mut tree = Tree::open(self.tree.part().clone(), &self.volume, self.options, &self.memory, true)?;
             // Nothing was changed since any of them.
             for _ in 0..marks {
                 tree.writer().savepoint();
@@ -147,7 +152,7 @@ impl FileTree for Mounted {
         self.tree.reader().read_link(path)
     }
 
-    fn entries(&self, path: &GuestPath) -> Result<Vec<Entry>> {
+    fn entries(&self, path: &GuestPath) -> Result<Entries> {
         self.tree.reader().entries(path)
     }
 

@@ -8,7 +8,7 @@ use crate::tree::{
     Expectations, Expected, ExtTree, FileKind, FileTree, GuestPath, Looked, REMOVED, differs, look_at_fat,
 };
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
-use nomount_block::{ReadAt, ReadOnly};
+use nomount_block::{Budget, ReadAt, ReadOnly};
 use nomount_ext::{Filesystem, Options};
 use std::collections::{BTreeSet, HashSet};
 
@@ -87,7 +87,13 @@ impl Ext4Read for Reader {
 }
 
 /// Compares the staged image with what was asked for. A difference is an error; nothing was committed then.
-pub(super) fn look(staged: Part, content: Content, expected: &Expectations, verify: Verify) -> Result<Option<Opinion>> {
+pub(super) fn look(
+    staged: Part,
+    content: Content,
+    expected: &Expectations,
+    verify: Verify,
+    memory: &Budget,
+) -> Result<Option<Opinion>> {
     let bytes = expected.bytes();
     match verify {
         Verify::Never => return Ok(None),
@@ -98,9 +104,9 @@ pub(super) fn look(staged: Part, content: Content, expected: &Expectations, veri
         let Looked { independent, own, reason } = look_at_fat(&staged, expected)?;
         return Ok(Some(Opinion { readers: [FATFS].into(), independent, own, reason }));
     }
-    let own = Filesystem::open(ReadOnly(&staged), Options::default()).map_err(|error| match error {
+    let own = Filesystem::open_within(ReadOnly(&staged), Options::default(), memory).map_err(|error| match error {
         // The disk's fault, not that of what was written.
-        nomount_ext::Error::Device(_) => Error::from(error),
+        nomount_ext::Error::Device(_) | nomount_ext::Error::OutOfBudget(_) => Error::from(error),
         error => Error::new(ErrorKind::Differs, "the staged filesystem cannot be read").caused_by(error),
     })?;
     let own = ExtTree::new(own);
@@ -290,7 +296,7 @@ mod tests {
     fn what_was_asked_for_is_found_by_both_readers() {
         for name in ["ext2-1k", "ext4-147", "ext4-142"] {
             let (staged, expected) = changed(Box::new(fixture::memory(name)), &every_kind);
-            let opinion = look(staged, Content::Ext4, &expected, Verify::Auto).unwrap().unwrap();
+            let opinion = look(staged, Content::Ext4, &expected, Verify::Auto, &Budget::default()).unwrap().unwrap();
             assert_eq!((opinion.independent, opinion.own), (expected.len(), 0), "{name}: {opinion:?}");
         }
     }
@@ -324,7 +330,7 @@ mod tests {
         ];
         for (what, change) in undo {
             let (staged, _) = changed(Box::new(done.clone()), change);
-            let error = look(staged, Content::Ext4, &expected, Verify::Auto).expect_err(what);
+            let error = look(staged, Content::Ext4, &expected, Verify::Auto, &Budget::default()).expect_err(what);
             assert!(matches!(error.kind(), ErrorKind::Differs | ErrorKind::NotFound), "{what}: {error}");
         }
     }

@@ -1,7 +1,7 @@
 //! An ext filesystem as a tree of files, with a record of what was asked for.
 
 use super::expect::{Expectations, Expected};
-use super::{Entry, FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Time, Xattr};
+use super::{Entries, Entry, FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Time, Xattr};
 use crate::error::{Error, ErrorKind, Result};
 use nomount_block::WriteAt;
 use nomount_ext::{Attrs, Committed, FileType, Filesystem, Inode, New, ROOT_INO};
@@ -188,9 +188,9 @@ impl<D: WriteAt> FileTree for ExtTree<D> {
         self.at(path, self.fs.read_link(ino))
     }
 
-    fn entries(&self, path: &GuestPath) -> Result<Vec<Entry>> {
+    fn entries(&self, path: &GuestPath) -> Result<Entries> {
         let ino = self.ino(path)?;
-        let mut list = Vec::new();
+        let mut list = Entries::within(self.fs.budget());
         let stopped = self.fs.read_dir(ino, |entry| {
             if entry.name == b"." || entry.name == b".." {
                 return ControlFlow::Continue(());
@@ -207,8 +207,11 @@ impl<D: WriteAt> FileTree for ExtTree<D> {
                     ControlFlow::Break(Error::new(ErrorKind::Limit, message))
                 }
                 Ok(file_type) => {
-                    list.push(Entry { name: entry.name, kind: kind(file_type), ino: entry.ino.into() });
-                    ControlFlow::Continue(())
+                    let entry = Entry { name: entry.name, kind: kind(file_type), ino: entry.ino.into() };
+                    match list.push(entry) {
+                        Ok(()) => ControlFlow::Continue(()),
+                        Err(error) => ControlFlow::Break(Error::from(error)),
+                    }
                 }
             }
         });

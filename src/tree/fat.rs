@@ -1,7 +1,7 @@
 //! A FAT filesystem as a tree of files, with a record of what was asked for.
 
 use super::expect::Expectations;
-use super::{Entry, FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Time, Xattr};
+use super::{Entries, Entry, FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Time, Xattr};
 use crate::error::{Error, ErrorKind, Result};
 use nomount_block::{ReadAt, WriteAt};
 use nomount_fat::{Attrs, Committed, Filesystem};
@@ -174,10 +174,14 @@ impl<D: WriteAt> FileTree for FatTree<D> {
         Err(Error::new(ErrorKind::Invalid, "not a symbolic link").at_path(path.to_bytes()))
     }
 
-    fn entries(&self, path: &GuestPath) -> Result<Vec<Entry>> {
+    fn entries(&self, path: &GuestPath) -> Result<Entries> {
         let entries = self.at(path, self.fs.entries(&parts(path)))?;
-        let entry = |entry: nomount_fat::Entry| Entry { kind: kind(entry.is_dir), ino: entry.number, name: entry.name };
-        Ok(entries.into_iter().map(entry).collect())
+        let mut list = Entries::within(self.fs.budget());
+        for entry in entries {
+            let pushed = list.push(Entry { kind: kind(entry.is_dir), ino: entry.number, name: entry.name });
+            pushed.map_err(|error| Error::from(error).at_path(path.to_bytes()))?;
+        }
+        Ok(list)
     }
 
     fn xattrs(&self, path: &GuestPath) -> Result<Vec<Xattr>> {

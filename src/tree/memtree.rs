@@ -1,6 +1,6 @@
 //! A tree in memory that tests of operations work on: the whole contract of [`FileTree`], plus failures on demand.
 
-use super::{Entry, FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Time, Xattr};
+use super::{Entries, Entry, FileKind, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Time, Xattr};
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -346,14 +346,14 @@ impl FileTree for MemTree {
         }
     }
 
-    fn entries(&self, path: &GuestPath) -> Result<Vec<Entry>> {
+    fn entries(&self, path: &GuestPath) -> Result<Entries> {
         let Body::Dir(names) = &self.node(path)?.body else {
             return Err(error(ErrorKind::NotADirectory, "not a directory", path));
         };
-        names
-            .iter()
-            .map(|(name, ino)| Ok(Entry { name: name.clone(), kind: self.stat(&path.join(name))?.kind, ino: *ino }))
-            .collect()
+        let entry = |(name, ino): (&Vec<u8>, &u64)| {
+            Ok(Entry { name: name.clone(), kind: self.stat(&path.join(name))?.kind, ino: *ino })
+        };
+        Ok(names.iter().map(entry).collect::<Result<Vec<_>>>()?.into())
     }
 
     fn xattrs(&self, path: &GuestPath) -> Result<Vec<Xattr>> {

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod entries;
 mod expect;
 mod ext;
 mod fat;
@@ -14,6 +15,7 @@ mod path;
 mod resolve;
 mod walk;
 
+pub use entries::Entries;
 pub use expect::{Expectations, Expected, Piece};
 pub(crate) use expect::{REMOVED, differs};
 pub use ext::ExtTree;
@@ -190,7 +192,7 @@ pub trait FileTree: Debug {
     fn read_link(&self, path: &GuestPath) -> Result<Vec<u8>>;
 
     /// The names in a directory, in the order the filesystem has them.
-    fn entries(&self, path: &GuestPath) -> Result<Vec<Entry>>;
+    fn entries(&self, path: &GuestPath) -> Result<Entries>;
 
     /// Extended attributes, sorted by name.
     fn xattrs(&self, path: &GuestPath) -> Result<Vec<Xattr>>;

@@ -1,6 +1,6 @@
 //! Several filesystems as one tree, as the guest sees them when it has mounted them.
 
-use super::{Entry, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Xattr};
+use super::{Entries, FileTree, GuestPath, NewNode, Savepoint, SetAttr, Stat, Xattr};
 use crate::error::{Error, ErrorKind, Result};
 use std::ops::Range;
 
@@ -116,7 +116,7 @@ impl<T: FileTree> FileTree for MountTree<T> {
         self.read(path, |tree, path| tree.read_link(path))
     }
 
-    fn entries(&self, path: &GuestPath) -> Result<Vec<Entry>> {
+    fn entries(&self, path: &GuestPath) -> Result<Entries> {
         let mut entries = self.read(path, |tree, path| tree.entries(path))?;
         for (at, _) in self.trees.iter().filter(|(at, _)| path.is_parent_of(at)) {
             let name = at.name().unwrap_or_default();

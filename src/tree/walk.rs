@@ -2,10 +2,23 @@
 
 use super::{FileKind, FileTree, GuestPath, MAX_NAME, Stat};
 use crate::error::{Error, ErrorKind, Result};
+use nomount_block::Held;
 use std::collections::HashSet;
 
 /// The deepest directory that is gone into: no path of `MAX_PATH` bytes names a deeper one.
 const MAX_DEPTH: usize = 2048;
+
+/// Memory of a directory that is remembered: the set of them may have room for twice as many.
+const SEEN_BYTES: u64 = 64;
+
+/// A directory that is being gone through.
+#[derive(Debug)]
+struct Folder {
+    /// The names in it that are still to come, the next one last.
+    names: Vec<Vec<u8>>,
+    /// Their memory.
+    _held: Option<Held>,
+}
 
 /// A walk through what is at a path and below, directories before what is in them, names sorted, links not followed.
 ///
@@ -15,14 +28,16 @@ pub struct Walk {
     /// Where it begins, until the first step.
     top: Option<GuestPath>,
     max_depth: usize,
-    /// For each directory from the top to `here`, the names in it that are still to come, the next one last.
-    folders: Vec<Vec<Vec<u8>>>,
+    /// The directories from the top to `here`.
+    folders: Vec<Folder>,
     /// The last of these directories.
     here: GuestPath,
     /// Whether the last of them is what the last step gave.
     just_entered: bool,
     /// Directories, by filesystem and inode number: none has two names.
     seen: HashSet<(u32, u64)>,
+    /// The memory of these, where that of names is counted.
+    seen_held: Option<Held>,
 }
 
 impl Walk {
@@ -40,6 +55,7 @@ impl Walk {
             here: GuestPath::root(),
             just_entered: false,
             seen: HashSet::new(),
+            seen_held: None,
         }
     }
 
@@ -73,7 +89,7 @@ impl Walk {
             return Some(top);
         }
         loop {
-            match self.folders.last_mut()?.pop() {
+            match self.folders.last_mut()?.names.pop() {
                 Some(name) => return Some(self.here.join(&name)),
                 None => self.leave(),
             }
@@ -95,9 +111,14 @@ impl Walk {
             let message = format!("a directory holds the impossible name \"{}\"", entry.name.escape_ascii());
             return Err(Error::new(ErrorKind::Corrupt, message).at_path(path.to_bytes()));
         }
+        let (entries, held) = entries.into_parts();
+        if let Some(held) = &held {
+            let seen = self.seen_held.get_or_insert_with(|| held.beside("the directories of a walk"));
+            seen.grow(SEEN_BYTES).map_err(|error| Error::from(error).at_path(path.to_bytes()))?;
+        }
         let mut names: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.name).collect();
         names.sort_by(|a, b| b.cmp(a));
-        self.folders.push(names);
+        self.folders.push(Folder { names, _held: held });
         self.here = path.clone();
         Ok(())
     }

@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Io,
     /// A configured limit would be exceeded.
     Limit,
+    /// More memory is needed than is granted; the source says for what.
+    OutOfBudget,
 }
 
 impl ErrorKind {
@@ -35,6 +37,7 @@ impl ErrorKind {
             Self::Unsupported => "container feature is not supported",
             Self::Io => "input/output error",
             Self::Limit => "limit exceeded",
+            Self::OutOfBudget => "memory is not granted",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Reads take `&self`, writes `&mut self`: many readers, one writer.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod copy;
 mod error;
 mod extent;
@@ -17,6 +18,7 @@ mod shared;
 mod traits;
 mod window;
 
+pub use budget::{Budget, DEFAULT_MEMORY, Held, OutOfBudget};
 pub use copy::copy_to_zeroed;
 pub use error::{Error, ErrorKind, Result};
 pub use extent::{Extent, ExtentKind};

@@ -1,6 +1,6 @@
 //! Staging: writes are kept as an ordered log and reach the device only when they are committed.
 
-use crate::{Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, SetLen, WriteAt, check_range};
+use crate::{Budget, Error, ErrorKind, Extent, ExtentKind, Held, ReadAt, Result, SetLen, WriteAt, check_range};
 use std::collections::BTreeMap;
 
 /// One entry of a log of writes.
@@ -46,6 +46,9 @@ pub enum Spill {
     Never,
 }
 
+/// Memory that a record takes besides its data: its place in the log and in the index.
+const RECORD_BYTES: u64 = 160;
+
 /// A stretch of the device whose newest contents are in the log.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
@@ -68,6 +71,8 @@ pub struct Overlay<D> {
     staged: u64,
     /// No more bytes than these are staged.
     limit: u64,
+    /// The memory that the log takes.
+    held: Option<Held>,
     spill: Spill,
 }
 
@@ -76,7 +81,7 @@ impl<D: ReadAt> Overlay<D> {
     pub fn new(below: D, spill: Spill) -> Self {
         let len = below.len();
         let (log, fresh, pieces) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { below, len, seen: len, log, fresh, pieces, staged: 0, limit: u64::MAX, spill }
+        Self { below, len, seen: len, log, fresh, pieces, staged: 0, limit: u64::MAX, held: None, spill }
     }
 
     /// Says anew what becomes of fresh data.
@@ -87,6 +92,18 @@ impl<D: ReadAt> Overlay<D> {
     /// Lets a write fail with [`ErrorKind::Limit`] that would bring what is staged over so many bytes.
     pub fn set_limit(&mut self, bytes: u64) {
         self.limit = bytes;
+    }
+
+    /// Lets what is staged take its memory from `budget` from now on.
+    pub fn set_budget(&mut self, budget: &Budget) {
+        self.held = Some(budget.hold("staged changes"));
+    }
+
+    /// Takes the memory for a record with `bytes` of data.
+    fn charge(&mut self, offset: u64, bytes: usize) -> Result<()> {
+        let Some(held) = &mut self.held else { return Ok(()) };
+        let grown = held.grow(bytes as u64 + RECORD_BYTES);
+        grown.map_err(|error| Error::with_source(ErrorKind::OutOfBudget, offset, error))
     }
 
     /// The staged writes, in order.
@@ -146,6 +163,7 @@ impl<D: ReadAt> Overlay<D> {
             let message = format!("the change takes more than {} bytes of memory", self.limit);
             return Err(Error::with_source(ErrorKind::Limit, offset, message));
         }
+        self.charge(offset, data.len())?;
         self.cut(offset, offset + data.len() as u64);
         self.pieces.insert(offset, Piece { len: data.len() as u64, from: Some((self.log.len(), 0)) });
         self.log.push(Record::Write { offset, data: data.to_vec() });
@@ -156,6 +174,7 @@ impl<D: ReadAt> Overlay<D> {
     fn stage_zeroes(&mut self, offset: u64, len: u64, record: Record) -> Result<()> {
         check_range(offset, len, self.len())?;
         if len > 0 {
+            self.charge(offset, 0)?;
             self.cut(offset, offset + len);
             self.pieces.insert(offset, Piece { len, from: None });
             self.log.push(record);

@@ -8,7 +8,7 @@ use crate::journal::Journal;
 use crate::raw::Superblock;
 use crate::scrub::Scrubbed;
 use crate::staged::{Staged, Transaction};
-use nomount_block::WriteAt;
+use nomount_block::{Budget, WriteAt};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -40,7 +40,12 @@ impl<D: WriteAt> Filesystem<D> {
     /// Opens a filesystem for changes. A journal that needs recovery is replayed onto the device and its orphans are
     /// processed as part of the change; a device that stages writes shows them with the commit.
     pub fn open_for_write(device: D, options: Options) -> Result<Self> {
-        let mut fs = Self::open(device, options)?;
+        Self::open_for_write_within(device, options, &Budget::default())
+    }
+
+    /// The same with memory from `budget` for what grows with the filesystem.
+    pub fn open_for_write_within(device: D, options: Options, budget: &Budget) -> Result<Self> {
+        let mut fs = Self::open_within(device, options, budget)?;
         fs.require_writable()?;
         fs.respect_mmp()?;
         let dirty = fs.geo.features.incompat(incompat::RECOVER);
@@ -105,7 +110,7 @@ impl<D: WriteAt> Filesystem<D> {
     /// be used again.
     fn skip_stale_log(&mut self) -> Result<()> {
         if let Some(journal) = self.journal.clone().filter(|journal| journal.sb.s_start.get() != 0) {
-            let (_, next_sequence) = journal.recover(self)?;
+            let (_, _, next_sequence) = journal.recover(self)?;
             self.journal = Some(journal.recovered(next_sequence));
         }
         Ok(())

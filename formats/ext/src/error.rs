@@ -117,6 +117,9 @@ pub enum Error {
     /// again.
     #[error("an earlier commit failed; the filesystem must be opened again, which recovers it")]
     CommitFailed,
+    /// More memory is needed than is granted.
+    #[error(transparent)]
+    OutOfBudget(#[from] nomount_block::OutOfBudget),
     /// A limit that keeps memory or time bounded.
     #[error("limit exceeded: {0}")]
     Limit(String),

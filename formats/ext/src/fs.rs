@@ -10,7 +10,7 @@ use crate::raw::Superblock;
 use crate::scrub::Scrubbed;
 use crate::staged::Staged;
 use crate::time::Time;
-use nomount_block::{ReadAt, WriteAt};
+use nomount_block::{Budget, Held, ReadAt, WriteAt};
 use rpds::RedBlackTreeMapSync;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,10 +68,13 @@ impl State {
 pub struct Filesystem<D> {
     pub(crate) device: D,
     pub(crate) options: Options,
+    pub(crate) budget: Budget,
     pub(crate) geo: Geometry,
     pub(crate) journal: Option<Journal>,
     /// Blocks whose newest committed contents are still in the log.
     pub(crate) replayed: BTreeMap<BlockNr, LogCopy>,
+    /// The memory of these.
+    replayed_held: Option<Held>,
     pub(crate) state: State,
     pub(crate) savepoints: Vec<State>,
     pub(crate) writable: bool,
@@ -93,13 +96,18 @@ impl<D: ReadAt> Filesystem<D> {
     /// Opens a filesystem for reading. A journal that needs recovery is replayed in memory: what is read is what
     /// would be there after recovery, and the device is not written.
     pub fn open(device: D, options: Options) -> Result<Self> {
-        let mut fs = Self::open_without_journal(device, options)?;
+        Self::open_within(device, options, &Budget::default())
+    }
+
+    /// The same with memory from `budget` for what grows with the filesystem.
+    pub fn open_within(device: D, options: Options, budget: &Budget) -> Result<Self> {
+        let mut fs = Self::open_without_journal(device, options, budget)?;
         fs.open_journal()?;
         Ok(fs)
     }
 
     /// Opens a filesystem as its blocks are at home, without looking at its journal.
-    pub(crate) fn open_without_journal(device: D, options: Options) -> Result<Self> {
+    pub(crate) fn open_without_journal(device: D, options: Options, budget: &Budget) -> Result<Self> {
         let mut bytes = [0; SUPERBLOCK_LEN];
         if device.len() < SUPERBLOCK_OFFSET + SUPERBLOCK_LEN as u64 {
             return Err(Error::NotExt { found: 0 });
@@ -111,9 +119,11 @@ impl<D: ReadAt> Filesystem<D> {
         Ok(Self {
             device,
             options,
+            budget: budget.clone(),
             geo,
             journal: None,
             replayed: BTreeMap::new(),
+            replayed_held: None,
             state,
             savepoints: Vec::new(),
             writable: false,
@@ -136,8 +146,8 @@ impl<D: ReadAt> Filesystem<D> {
         }
         let journal = Journal::open(self)?;
         if self.geo.features.incompat(incompat::RECOVER) {
-            let (replayed, next_sequence) = journal.recover(self)?;
-            self.replayed = replayed;
+            let (replayed, held, next_sequence) = journal.recover(self)?;
+            (self.replayed, self.replayed_held) = (replayed, Some(held));
             self.cache_lock().clear();
             self.reread_superblock()?;
             self.journal = Some(journal.recovered(next_sequence));
@@ -189,6 +199,11 @@ impl<D: ReadAt> Filesystem<D> {
     /// The device below.
     pub fn device(&self) -> &D {
         &self.device
+    }
+
+    /// Where the memory comes from for what grows with the filesystem.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Blocks that a replay of the journal changed, and that the device does not have yet.

@@ -45,7 +45,7 @@ mod usage;
 mod xattr;
 mod zero;
 
-pub use check::{CheckOptions, Finding, MAX_FINDINGS, Report, Severity, check};
+pub use check::{CheckOptions, Finding, MAX_FINDINGS, Report, Severity, check, check_within};
 pub use commit::Committed;
 pub use create::{Attrs, New};
 pub use dir::{DirEntry, MAX_NAME};

@@ -6,6 +6,11 @@ use crate::fs::Filesystem;
 use crate::table::{Cursor, Link};
 use nomount_block::ReadAt;
 
+/// Memory of a run: the list of them may have room for twice as many.
+const RUN_BYTES: u64 = 2 * size_of::<Run>() as u64;
+/// Runs whose memory is taken at once.
+const AT_ONCE: u64 = 1 << 10;
+
 /// Clusters that follow each other on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
@@ -77,11 +82,15 @@ impl<D: ReadAt> Filesystem<D> {
             return Err(corrupt("directory", format!("contents begin at cluster {first:#x}, which does not exist")));
         }
         let mut cursor = Cursor::default();
+        let mut held = self.budget.hold("a chain of clusters");
         // A cluster that is met again, by Brent's method: compared with one that is set at ever longer distances.
         let (mut met, mut steps, mut distance) = (first, 0u32, 1u32);
         let mut cluster = first;
         loop {
             chain.push(cluster);
+            if chain.runs.len() as u64 * RUN_BYTES > held.bytes() {
+                held.grow(AT_ONCE * RUN_BYTES)?;
+            }
             if chain.len() > most {
                 return Err(corrupt("table", format!("the chain from cluster {first} is longer than {most} clusters")));
             }

@@ -2,12 +2,17 @@
 
 use crate::error::{Error, Result};
 use crate::fs::Filesystem;
-use nomount_block::WriteAt;
+use nomount_block::{Budget, WriteAt};
 
 impl<D: WriteAt> Filesystem<D> {
     /// Opens a filesystem for changes.
     pub fn open_for_write(device: D, options: crate::OpenOptions) -> Result<Self> {
-        let mut fs = Self::open(device, options)?;
+        Self::open_for_write_within(device, options, &Budget::default())
+    }
+
+    /// The same with memory from `budget` for what grows with the filesystem.
+    pub fn open_for_write_within(device: D, options: crate::OpenOptions, budget: &Budget) -> Result<Self> {
+        let mut fs = Self::open_within(device, options, budget)?;
         fs.writable = true;
         Ok(fs)
     }

@@ -57,6 +57,9 @@ pub enum Error {
     /// It uses something that is not supported.
     #[error("{0} is not supported")]
     Unsupported(String),
+    /// More memory is needed than is granted.
+    #[error(transparent)]
+    OutOfBudget(#[from] nomount_block::OutOfBudget),
     /// It was opened for reading.
     #[error("the FAT filesystem was opened for reading only")]
     ReadOnly,

@@ -6,7 +6,7 @@ use crate::listing::Listings;
 use crate::pages::{Cache, PAGE, Pages};
 use crate::shape::{BOOT_LEN, FIRST_CLUSTER, Shape};
 use crate::time::Time;
-use nomount_block::ReadAt;
+use nomount_block::{Budget, ReadAt};
 use rpds::HashTrieMapSync;
 use std::collections::HashSet;
 use std::ops::Range;
@@ -41,6 +41,7 @@ pub(crate) struct State {
 pub struct Filesystem<D> {
     pub(crate) device: D,
     pub(crate) options: OpenOptions,
+    pub(crate) budget: Budget,
     pub(crate) shape: Shape,
     pub(crate) writable: bool,
     /// A commit began to write and did not end, so that nothing is known of what the device has.
@@ -63,6 +64,11 @@ pub struct Filesystem<D> {
 impl<D: ReadAt> Filesystem<D> {
     /// Opens a filesystem for reading.
     pub fn open(device: D, options: OpenOptions) -> Result<Self> {
+        Self::open_within(device, options, &Budget::default())
+    }
+
+    /// The same with memory from `budget` for what grows with the filesystem.
+    pub fn open_within(device: D, options: OpenOptions, budget: &Budget) -> Result<Self> {
         let mut boot = [0; BOOT_LEN];
         if device.len() < BOOT_LEN as u64 {
             return Err(Error::NotFat("the device is shorter than a sector"));
@@ -73,6 +79,7 @@ impl<D: ReadAt> Filesystem<D> {
         let mut fs = Self {
             device,
             options,
+            budget: budget.clone(),
             shape,
             writable: false,
             unfinished: false,
@@ -94,6 +101,11 @@ impl<D: ReadAt> Filesystem<D> {
     /// The device below, without what is not committed.
     pub fn into_device(self) -> D {
         self.device
+    }
+
+    /// Where the memory comes from for what grows with the filesystem.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// The device below.
@@ -158,6 +170,7 @@ impl<D: ReadAt> Filesystem<D> {
             } else {
                 let mut page = if len == PAGE as usize { vec![0; len] } else { self.committed_page(number)?.to_vec() };
                 page[from..from + len].copy_from_slice(piece);
+                self.budget.take("changes of the FAT filesystem", self.state.pages.bytes())?;
                 self.state.pages.insert(number, page)?;
             }
             done += len;

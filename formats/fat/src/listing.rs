@@ -6,7 +6,7 @@ use crate::fs::{Filesystem, lock};
 use crate::name::{self, MAX_LONG, Short, UNITS};
 use crate::raw::{DirEntry, LongEntry, attr};
 use crate::shape::Root;
-use nomount_block::ReadAt;
+use nomount_block::{Budget, Held, ReadAt};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use zerocopy::FromBytes;
@@ -17,6 +17,8 @@ pub(crate) const SLOT: usize = 32;
 pub(crate) const MAX_SLOTS: u32 = 65536;
 /// Names of which so many are remembered, of all directories together.
 const MAX_REMEMBERED: usize = 1 << 18;
+/// Memory of a slot: as it was read, whether it is used, and for one in two a name with the keys to find it by.
+const SLOT_BYTES: u64 = 192;
 
 /// Marks of the first byte of an entry.
 pub(crate) const LAST: u8 = 0;
@@ -208,6 +210,7 @@ impl Long {
 pub(crate) struct Listings {
     all: HashMap<u32, Arc<Listing>>,
     names: usize,
+    held: Option<Held>,
 }
 
 impl Listings {
@@ -215,12 +218,24 @@ impl Listings {
         self.all.get(&dir).map(Arc::clone)
     }
 
+    /// Remembers one whose memory is not in what they take yet.
     pub fn insert(&mut self, dir: u32, listing: Arc<Listing>) {
         if self.names > MAX_REMEMBERED {
             *self = Self::default();
         }
         self.names += listing.slots() as usize;
         self.all.insert(dir, listing);
+    }
+
+    /// Takes memory for one of `slots`; forgets the others where it would not be enough.
+    fn charge(&mut self, budget: &Budget, slots: u32) -> Result<()> {
+        let held = self.held.get_or_insert_with(|| budget.hold("directories of the FAT filesystem"));
+        let bytes = |names: usize| (names as u64 + u64::from(slots)) * SLOT_BYTES;
+        if held.set(bytes(self.names)).is_err() {
+            *self = Self { held: self.held.take(), ..Self::default() };
+            self.held.as_mut().expect("it was just put back").set(bytes(0))?;
+        }
+        Ok(())
     }
 
     /// Takes one out, to be changed.
@@ -246,6 +261,7 @@ impl<D: ReadAt> Filesystem<D> {
                 (chain, slots)
             }
         };
+        lock(&self.listings).charge(&self.budget, slots)?;
         let mut bytes = vec![0; slots as usize * SLOT];
         for (number, chunk) in (0..).zip(bytes.chunks_mut(self.shape.cluster as usize)) {
             let at = match self.shape.root {

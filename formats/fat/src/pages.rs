@@ -13,6 +13,8 @@ const AHEAD: u64 = 8;
 /// The most that a change keeps in memory: tables, directories, and what it writes over. Contents in free clusters do
 /// not count.
 const MAX_STAGED: usize = 256 << 20;
+/// Memory of a staged page.
+const PAGE_BYTES: u64 = PAGE + 112;
 /// Clean pages that are kept, so that memory does not grow with the image.
 const MAX_CLEAN: usize = 4 << 20;
 
@@ -21,6 +23,11 @@ const MAX_CLEAN: usize = 4 << 20;
 pub(crate) struct Pages(RedBlackTreeMapSync<u64, Arc<Vec<u8>>>);
 
 impl Pages {
+    /// Memory that they take, with another one, and again for what a commit makes of them.
+    pub fn bytes(&self) -> u64 {
+        2 * (self.0.size() as u64 + 1) * PAGE_BYTES
+    }
+
     pub fn get(&self, number: u64) -> Option<&Arc<Vec<u8>>> {
         self.0.get(&number)
     }

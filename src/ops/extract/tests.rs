@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::tree::{NewNode, SetAttr, Time};
+use crate::tree::{Entries, NewNode, SetAttr, Time};
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
@@ -42,8 +42,8 @@ impl FileTree for Hostile {
     fn read_link(&self, path: &GuestPath) -> Result<Vec<u8>> {
         self.tree.read_link(path)
     }
-    fn entries(&self, path: &GuestPath) -> Result<Vec<Entry>> {
-        Ok((self.lie)(path, self.tree.entries(path)?))
+    fn entries(&self, path: &GuestPath) -> Result<Entries> {
+        Ok((self.lie)(path, self.tree.entries(path)?.into_parts().0).into())
     }
     fn xattrs(&self, path: &GuestPath) -> Result<Vec<Xattr>> {
         self.tree.xattrs(path)

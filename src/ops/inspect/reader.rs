@@ -85,12 +85,11 @@ impl<'a> Reader<'a> {
             }
         };
         match self.tree.entries(&found.path) {
-            Ok(mut entries) => {
+            Ok(entries) => {
                 if entries.len() > MAX_NAMES {
                     self.note(&path, &format!("{} names, of which {MAX_NAMES} are looked at", entries.len()));
-                    entries.truncate(MAX_NAMES);
                 }
-                let mut names: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.name).collect();
+                let mut names: Vec<Vec<u8>> = entries.into_iter().take(MAX_NAMES).map(|entry| entry.name).collect();
                 names.sort();
                 names
             }

@@ -1,14 +1,35 @@
 //! Reading regular files piece by piece.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::tree::{FileTree, GuestPath};
 use std::ops::Range;
 
 /// Read at a time, in bytes.
 pub(super) const PIECE: usize = 1 << 20;
 
+/// Zeroes that stand for the holes of one file and are gone through, in bytes: a minute's work. A file may claim as many
+/// as 64 bits count, and nobody waits for those.
+const MAX_HOLES: u64 = 64 << 30;
+
+/// Fails for a file with more holes than are gone through.
+fn check_holes(tree: &dyn FileTree, path: &GuestPath, size: u64) -> Result<()> {
+    if size <= MAX_HOLES {
+        return Ok(());
+    }
+    let stored = tree.data(path)?.iter().map(|range| range.end - range.start).fold(0, u64::saturating_add);
+    let holes = size.saturating_sub(stored);
+    if holes <= MAX_HOLES {
+        return Ok(());
+    }
+    let message = format!("{holes} bytes of its {size} are holes, of which {MAX_HOLES} are read as zeroes");
+    Err(Error::new(ErrorKind::Limit, message)
+        .at_path(path.to_bytes())
+        .hint("`nomount cat` gives all of them, `nomount tar-out` keeps them as holes"))
+}
+
 /// Gives `sink` all of the regular file at `path`, in order, in pieces of at most 1 MiB. Returns its length in bytes.
 pub(super) fn pieces(tree: &dyn FileTree, path: &GuestPath, size: u64, mut sink: impl FnMut(&[u8])) -> Result<u64> {
+    check_holes(tree, path, size)?;
     // One byte more than there is shows the end at once.
     let mut buffer = vec![0; PIECE.min(usize::try_from(size).unwrap_or(PIECE).saturating_add(1))];
     let mut offset = 0;
@@ -95,12 +116,24 @@ mod tests {
             let mut tree = MemTree::new();
             tree.file("/f", &bytes);
             // Also where the size that is known is wrong.
-            for size in [len as u64, 0, u64::MAX] {
+            for size in [len as u64, 0, MAX_HOLES] {
                 let mut got: Vec<u8> = Vec::new();
                 assert_eq!(pieces(&tree, &path("/f"), size, |piece| got.extend(piece)).unwrap(), len as u64);
                 assert!(got == bytes, "{len} {size}");
             }
         }
+    }
+
+    #[test]
+    fn nobody_waits_for_holes_without_end() {
+        let mut tree = MemTree::new();
+        tree.file("/f", "x");
+        let error = pieces(&tree, &path("/f"), 1 << 62, |_| {}).unwrap_err();
+        assert_eq!((error.kind(), error.hint_text().is_some()), (ErrorKind::Limit, true));
+        assert!(
+            error.message().starts_with("4611686018427387903 bytes of its 4611686018427387904 are holes"),
+            "{error}"
+        );
     }
 
     #[test]

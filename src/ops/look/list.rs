@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::tree::{FileKind, FileTree, GuestPath, Stat, Walk};
+use nomount_block::Budget;
 
 /// A file, and where a symbolic link leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +44,16 @@ pub struct Folder {
     pub files: Vec<FileInfo>,
 }
 
+/// Memory of a file that is told of, its path among it, while the list grows.
+const FILE_BYTES: u64 = 448;
+
 /// Gives `sink` the directory `top`, which has no links in it, and with `recursive` those below, each before what is
-/// in it. Errors as [`Walk`].
+/// in it. The files of one directory take their memory from `memory`. Errors as [`Walk`].
 pub fn list(
     tree: &dyn FileTree,
     top: &GuestPath,
     options: ListOptions,
+    memory: &Budget,
     sink: &mut dyn FnMut(Folder) -> Result<()>,
 ) -> Result<()> {
     let hidden = |path: &GuestPath| !options.all && path.name().is_some_and(|name| name.starts_with(b"."));
@@ -59,11 +64,14 @@ pub fn list(
             continue;
         }
         let mut files = Vec::new();
+        let mut held = memory.hold("the files of a directory");
         let mut inside = Walk::to_depth(path.clone(), 1);
         inside.next(tree)?;
         while let Some((path, stat)) = inside.next(tree)? {
             if !hidden(&path) {
-                files.push(with_target(tree, path, stat)?);
+                let file = with_target(tree, path, stat)?;
+                held.grow(FILE_BYTES + file.target.as_ref().map_or(0, |target| target.len() as u64))?;
+                files.push(file);
             }
         }
         sink(Folder { path, files })?;
@@ -81,7 +89,7 @@ mod tests {
         tree.file("/d/b", "").file("/d/.h/x", "").file("/d/a/c", "").link("/d/l", "a").dir("/d/empty");
         let mut lines = Vec::new();
         let top = GuestPath::parse("/d").unwrap();
-        list(&tree, &top, options, &mut |folder| {
+        list(&tree, &top, options, &Budget::default(), &mut |folder| {
             let names: Vec<String> = folder.files.iter().map(|file| file.path.to_string()).collect();
             lines.push(format!("{}: {}", folder.path, names.join(" ")));
             Ok(())

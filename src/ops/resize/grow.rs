@@ -157,8 +157,9 @@ fn grow_content(
 fn native(edit: &mut DiskEdit, old: &Volume, new: &Volume, request: &GrowRequest) -> Result<FilesystemChange> {
     let now = nomount_ext::Time { sec: request.now.sec, nsec: request.now.nsec };
     let options = Options { now, ..Options::default() };
+    let memory = edit.memory().clone();
     let window = Window::new(edit.device_mut(), new.start, new.len)?;
-    let mut fs = Filesystem::open_for_write(window, options)?;
+    let mut fs = Filesystem::open_for_write_within(window, options, &memory)?;
     let info = fs.info();
     let block = u64::from(info.block_size);
     let grown = fs.grow(new.len / block)?;
@@ -207,7 +208,8 @@ pub(super) fn filesystem_len(edit: &DiskEdit, volume: &Volume) -> Result<u64> {
 pub(super) fn verify(edit: &DiskEdit, volume: &Volume, now: Time) -> Result<()> {
     let window = Window::new(edit.device(), volume.start, volume.len)?;
     let now = nomount_ext::Time { sec: now.sec, nsec: now.nsec };
-    let report = nomount_ext::check(window, Options::default(), &CheckOptions { now: Some(now) })?;
+    let report =
+        nomount_ext::check_within(window, Options::default(), &CheckOptions { now: Some(now) }, edit.memory())?;
     if report.is_sound() {
         return Ok(());
     }

@@ -7,7 +7,7 @@ pub use list::{Item, ItemKind, Selection, items};
 use crate::disk::{Choice, Content, Identity, Layout, Volume};
 use crate::error::{Error, Result};
 use crate::image::{Format, Image, ImageOptions};
-use nomount_block::{ReadAt, ReadOnly, Window};
+use nomount_block::{Budget, ReadAt, ReadOnly, Window};
 use nomount_ext::{Filesystem, Options};
 use nomount_ptable::Table;
 use std::path::{Path, PathBuf};
@@ -79,17 +79,19 @@ pub fn survey(path: &Path, options: &ImageOptions, choice: Choice) -> Result<Sur
         Choice::Number(number) => vec![layout.partition(number).map_err(named)?.clone()],
         _ => layout.volumes,
     };
-    let volumes =
-        volumes.into_iter().map(|volume| look(&image.device, volume).map_err(named)).collect::<Result<_>>()?;
+    let volumes = volumes
+        .into_iter()
+        .map(|volume| look(&image.device, volume, &options.memory).map_err(named))
+        .collect::<Result<_>>()?;
     let len = image.device.len();
     Ok(Survey { image: path.to_owned(), format: image.format, len, table: layout.table, volumes })
 }
 
-fn look(device: &dyn ReadAt, volume: Volume) -> Result<Surveyed> {
+fn look(device: &dyn ReadAt, volume: Volume, memory: &Budget) -> Result<Surveyed> {
     let window = Window::new(ReadOnly(device), volume.start, volume.len)?;
     let identity = Identity::read(&window, volume.content)?;
     let usage = match volume.content {
-        content if content.is_ext() => Some(ext_usage(window)),
+        content if content.is_ext() => Some(ext_usage(window, memory)),
         Content::Vfat => Some(fat_usage(window)),
         _ => None,
     };
@@ -97,8 +99,8 @@ fn look(device: &dyn ReadAt, volume: Volume) -> Result<Surveyed> {
     Ok(Surveyed { volume, identity, usage })
 }
 
-fn ext_usage(device: impl ReadAt) -> Result<Usage> {
-    let stat = Filesystem::open(device, Options::default())?.statfs()?;
+fn ext_usage(device: impl ReadAt, memory: &Budget) -> Result<Usage> {
+    let stat = Filesystem::open_within(device, Options::default(), memory)?.statfs()?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.block_size.into());
     Ok(Usage {
         size: bytes(stat.blocks),

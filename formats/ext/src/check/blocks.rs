@@ -15,11 +15,19 @@ enum Chunk {
 pub(super) struct BlockSet {
     chunks: Vec<Chunk>,
     per_chunk: u32,
+    /// Memory of runs and bits.
+    bytes: u64,
 }
 
+/// Memory of a chunk's first run.
+const FIRST_RUN: u64 = 48;
+
 impl BlockSet {
+    /// Memory of an empty chunk.
+    pub const PLACE: usize = size_of::<Chunk>();
+
     pub fn new(chunks: u32, per_chunk: u32) -> Self {
-        Self { chunks: vec![Chunk::Runs(Vec::new()); chunks as usize], per_chunk }
+        Self { chunks: vec![Chunk::Runs(Vec::new()); chunks as usize], per_chunk, bytes: 0 }
     }
 
     /// Adds `len` numbers from `start`; returns the first that was in already. What lies past the limit is left out.
@@ -27,10 +35,17 @@ impl BlockSet {
         let mut first = None;
         self.pieces(start, len, |set, chunk, from, to| {
             let size = set.per_chunk;
+            let before = set.chunks[chunk].bytes();
             let found = set.chunks[chunk].insert(from, to, size);
+            set.bytes = set.bytes - before + set.chunks[chunk].bytes();
             first = first.or(found.map(|at| chunk as u64 * u64::from(size) + u64::from(at)));
         });
         first
+    }
+
+    /// Memory that it takes besides the places of chunks.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     fn pieces(&mut self, start: u64, len: u64, mut visit: impl FnMut(&mut Self, usize, u32, u32)) {
@@ -88,6 +103,15 @@ pub(super) fn set_bits(bytes: &mut [u8], from: u32, to: u32) {
 }
 
 impl Chunk {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Runs(runs) if runs.is_empty() => 0,
+            // Room for runs is doubled.
+            Self::Runs(runs) => FIRST_RUN.max(runs.len() as u64 * 16),
+            Self::Bits(bits) => size_of_val(&bits[..]) as u64,
+        }
+    }
+
     fn insert(&mut self, from: u32, to: u32, size: u32) -> Option<u32> {
         if let Self::Runs(runs) = self {
             // Runs that touch or overlap the new one become part of it.

@@ -96,6 +96,7 @@ impl<D: ReadAt> Checker<'_, D> {
     pub(super) fn check_directories(&mut self) -> Result<()> {
         let mut buf = Vec::new();
         let mut seen = Vec::new();
+        let mut held = self.fs.budget.hold("names of a directory");
         for at in 0..self.dirs.len() {
             seen.clear();
             if self.dirs[at].has(flags::INLINE_DATA) {
@@ -104,6 +105,9 @@ impl<D: ReadAt> Checker<'_, D> {
                 self.check_dir(at, &mut buf, &mut seen)?;
             }
             self.check_duplicates(at, &mut seen)?;
+            // Room for names is doubled, and kept.
+            held.set(size_of_val(&seen[..]).max(held.bytes() as usize / 2) as u64 * 2)?;
+            self.charge()?;
         }
         Ok(())
     }

@@ -90,6 +90,7 @@ impl<D: ReadAt> Checker<'_, D> {
         self.mark_overheads();
         for number in 0..self.geo.groups {
             self.mark_group(number);
+            self.charge()?;
         }
         self.mark_mmp()?;
         Ok(true)

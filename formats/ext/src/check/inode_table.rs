@@ -44,11 +44,21 @@ type Chunk = Box<[Note; CHUNK as usize]>;
 pub(super) struct Notes {
     groups: Vec<Option<Box<[Option<Chunk>]>>>,
     per_group: u32,
+    /// Memory of chunks and lists of them.
+    bytes: u64,
 }
 
 impl Notes {
+    /// Memory of a group that nothing is known of.
+    pub const PLACE: usize = size_of::<Option<Box<[Option<Chunk>]>>>();
+
     pub fn new(groups: u32, per_group: u32) -> Self {
-        Self { groups: vec![None; groups as usize], per_group }
+        Self { groups: vec![None; groups as usize], per_group, bytes: 0 }
+    }
+
+    /// Memory that they take besides the places of groups.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// What is known of an inode, whose number is in range.
@@ -60,9 +70,16 @@ impl Notes {
 
     pub fn get_mut(&mut self, ino: u32) -> &mut Note {
         let (group, index) = ((ino - 1) / self.per_group, (ino - 1) % self.per_group);
-        let chunks = self.groups[group as usize]
-            .get_or_insert_with(|| vec![None; self.per_group.div_ceil(CHUNK) as usize].into_boxed_slice());
-        let chunk = chunks[(index / CHUNK) as usize].get_or_insert_with(|| Box::new([Note::default(); CHUNK as usize]));
+        let bytes = &mut self.bytes;
+        let chunks = self.groups[group as usize].get_or_insert_with(|| {
+            let chunks: Box<[Option<Chunk>]> = vec![None; self.per_group.div_ceil(CHUNK) as usize].into();
+            *bytes += size_of_val(&chunks[..]) as u64;
+            chunks
+        });
+        let chunk = chunks[(index / CHUNK) as usize].get_or_insert_with(|| {
+            *bytes += size_of::<[Note; CHUNK as usize]>() as u64;
+            Box::new([Note::default(); CHUNK as usize])
+        });
         &mut chunk[(index % CHUNK) as usize]
     }
 

@@ -73,6 +73,7 @@ impl<D: ReadAt> Checker<'_, D> {
                 }
             }
             done += count;
+            self.charge()?;
         }
         Ok(())
     }
@@ -296,6 +297,7 @@ impl<D: ReadAt> Checker<'_, D> {
             self.check_inline_size(inode)?;
         } else if has_blocks(inode, self.geo) {
             self.check_map(inode, &mut map)?;
+            self.charge()?;
         }
         // A directory without links waits for its deletion: its names count no more.
         if inode.is_dir() && inode.links() > 0 {

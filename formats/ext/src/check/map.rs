@@ -114,6 +114,7 @@ impl<D: ReadAt> Checker<'_, D> {
         depth: Option<u16>,
         keys: (u64, u64),
     ) -> Result<()> {
+        self.charge()?;
         let (magic, entries, max, found) = (le16(bytes, 0), le16(bytes, 2), le16(bytes, 4), le16(bytes, 6));
         let room = (bytes.len() - HEADER) / ENTRY;
         let (entries, max) = (usize::from(entries), usize::from(max));

@@ -38,14 +38,18 @@ use blocks::BlockSet;
 use dirs::{Dir, DirRun};
 use groups::GroupView;
 use inode_table::Notes;
-use nomount_block::ReadAt;
+use nomount_block::{Budget, Held, ReadAt};
 use quota::Usage;
 use std::collections::{BTreeMap, HashMap};
 use values::References;
 use xattrs::Shared;
 
-/// The most groups that are checked: 128 TiB with blocks of 4 KiB. Descriptors are kept in memory, 72 bytes each.
+/// The most groups that are checked: 128 TiB with blocks of 4 KiB. Descriptors are kept in memory.
 const MAX_GROUPS: u32 = 1 << 20;
+/// Memory for each group: its descriptor, and places for its bits and notes.
+const GROUP_BYTES: u64 = (size_of::<GroupView>() + 2 * BlockSet::PLACE + Notes::PLACE) as u64;
+/// Memory of an attribute block or an inode with a value that is remembered.
+const MAPPED_BYTES: u64 = 96;
 /// How often all blocks together may be claimed before maps are not followed any more: a filesystem without fault
 /// claims each at most once.
 const MAX_CLAIMS: u64 = 4;
@@ -64,6 +68,11 @@ pub struct CheckOptions {
 ///
 /// Fails where the device does, and where a feature is not supported.
 pub fn check<D: ReadAt>(device: D, options: Options, how: &CheckOptions) -> Result<Report> {
+    check_within(device, options, how, &Budget::default())
+}
+
+/// The same with memory from `budget`.
+pub fn check_within<D: ReadAt>(device: D, options: Options, how: &CheckOptions, budget: &Budget) -> Result<Report> {
     let cannot = |id, error: Error| {
         let mut report = Report::default();
         let place = "superblock".to_owned();
@@ -71,14 +80,14 @@ pub fn check<D: ReadAt>(device: D, options: Options, how: &CheckOptions) -> Resu
         report.add(Finding { id, place, found, wanted, severity: Severity::Corrupt });
         Ok(report)
     };
-    let mut fs = match Filesystem::open_without_journal(device, options) {
+    let mut fs = match Filesystem::open_without_journal(device, options, budget) {
         Ok(fs) => fs,
         Err(error @ Error::NotExt { .. }) => return cannot("PR_0_SB_CORRUPT", error),
         Err(error @ Error::Corrupt(_)) => return cannot("PR_0_MISC_CORRUPT_SUPER", error),
         Err(error) => return Err(error),
     };
     let journal = fs.open_journal().err();
-    if let Some(error @ (Error::Device(_) | Error::Unsupported(_))) = journal {
+    if let Some(error @ (Error::Device(_) | Error::Unsupported(_) | Error::OutOfBudget(_))) = journal {
         return Err(error);
     }
     Checker::new(&fs)?.run(how, journal)
@@ -116,6 +125,7 @@ struct Checker<'a, D> {
     values: HashMap<u32, References>,
     large_files: u64,
     usage: Usage,
+    held: Held,
 }
 
 impl<'a, D: ReadAt> Checker<'a, D> {
@@ -124,6 +134,8 @@ impl<'a, D: ReadAt> Checker<'a, D> {
         if geo.groups > MAX_GROUPS {
             return Err(Error::Limit(format!("{} block groups, of which {MAX_GROUPS} can be checked", geo.groups)));
         }
+        // What there is at least for each group, before any of it is made.
+        let held = fs.budget.take("the check", u64::from(geo.groups) * GROUP_BYTES)?;
         Ok(Self {
             fs,
             geo,
@@ -140,6 +152,7 @@ impl<'a, D: ReadAt> Checker<'a, D> {
             values: HashMap::new(),
             large_files: 0,
             usage: Usage::default(),
+            held,
         })
     }
 
@@ -161,6 +174,16 @@ impl<'a, D: ReadAt> Checker<'a, D> {
         self.check_bitmaps()?;
         self.check_quota()?;
         Ok(self.report)
+    }
+
+    /// Takes the memory of what is remembered by now.
+    fn charge(&mut self) -> Result<()> {
+        let listed = size_of_val(&self.dirs[..]) + size_of_val(&self.dir_runs[..]);
+        let mapped = (self.xattr_blocks.len() + self.values.len()) as u64 * MAPPED_BYTES;
+        let bits = self.metadata.bytes() + self.used.bytes() + self.notes.bytes() + self.usage.bytes();
+        let groups = u64::from(self.geo.groups) * GROUP_BYTES;
+        // A list that grows may take twice its length.
+        Ok(self.held.set(groups + bits + mapped + 2 * listed as u64)?)
     }
 
     /// Blocks in a cluster.

@@ -38,7 +38,15 @@ pub(super) struct Usage {
     too_many: bool,
 }
 
+/// Memory of an identity.
+const IDENTITY_BYTES: u64 = 48;
+
 impl Usage {
+    /// Memory that it takes.
+    pub fn bytes(&self) -> u64 {
+        self.kinds.iter().map(|kind| kind.len() as u64 * IDENTITY_BYTES).sum()
+    }
+
     /// Counts an inode, its attributes' inodes among them.
     pub fn count(&mut self, inode: &Inode, space: u64, inodes: u64, geo: &Geometry) {
         if !geo.features.ro_compat(ro_compat::QUOTA) || inode.has_flag(EA_INODE) {

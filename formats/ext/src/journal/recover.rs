@@ -12,7 +12,7 @@ use crate::error::{Error, Result, bad_checksum, corrupt};
 use crate::fs::Filesystem;
 use crate::geometry::BlockNr;
 use crate::raw::JournalHeader;
-use nomount_block::ReadAt;
+use nomount_block::{Held, ReadAt};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use zerocopy::FromBytes;
@@ -20,8 +20,14 @@ use zerocopy::FromBytes;
 /// `r_count` of a revoke block follows its header.
 const REVOKE_HEADER: usize = 16;
 const COMMIT_SEC: usize = 0x30;
-/// The most blocks of one journal whose copies or revocations are remembered (16 GiB of metadata at 4 KiB).
-const MAX_BLOCKS: usize = 1 << 22;
+/// The most blocks of one journal that are read, copied or revoked, so that recovery ends in seconds: with blocks of
+/// 4 KiB it is 4 GiB of log, four times what mke2fs gives the largest filesystem.
+const MAX_BLOCKS: usize = 1 << 20;
+/// Memory that a transaction takes while the log is read, and each copy or revocation in it.
+const TRANSACTION_BYTES: usize = 128;
+const NOTE_BYTES: usize = 48;
+/// Memory that a block takes which is read from the log from then on.
+const COPY_BYTES: u64 = 48;
 
 /// A copy of a block in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,18 +129,20 @@ impl Journal {
         Ok(numbers.map(|number| number.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))).collect())
     }
 
-    /// Reads the log from its start. Returns where the newest contents of each block are and the sequence number
-    /// to go on with.
-    pub fn recover<D: ReadAt>(&self, fs: &Filesystem<D>) -> Result<(BTreeMap<BlockNr, LogCopy>, u32)> {
+    /// Reads the log from its start. Returns where the newest contents of each block are, the memory that this takes,
+    /// and the sequence number to go on with.
+    pub fn recover<D: ReadAt>(&self, fs: &Filesystem<D>) -> Result<(BTreeMap<BlockNr, LogCopy>, Held, u32)> {
         if self.sb.s_errno.get() != 0 {
             let detail = format!("records error {}; the filesystem needs a check", self.sb.s_errno.get() as i32);
             return Err(corrupt("journal", detail));
         }
         let mut copies = BTreeMap::new();
+        let mut held = fs.budget.hold("blocks to be read from the journal");
         if self.sb.s_start.get() == 0 {
-            return Ok((copies, self.sb.s_sequence.get()));
+            return Ok((copies, held, self.sb.s_sequence.get()));
         }
-        let (transactions, next_sequence) = self.scan(fs)?;
+        let mut notes = fs.budget.hold("transactions of the journal");
+        let (transactions, next_sequence) = self.scan(fs, &mut notes)?;
         let mut revoked: HashMap<BlockNr, u32> = HashMap::new();
         for transaction in &transactions {
             for &block in &transaction.revoked {
@@ -150,16 +158,20 @@ impl Journal {
                 let is_revoked = revoked
                     .get(&tag.block)
                     .is_some_and(|sequence| sequence.wrapping_sub(transaction.sequence) as i32 >= 0);
-                if !is_revoked {
-                    copies.insert(tag.block, self.verified_copy(fs, &own, transaction.sequence, tag, *index)?);
+                if is_revoked {
+                    continue;
+                }
+                let copy = self.verified_copy(fs, &own, transaction.sequence, tag, *index)?;
+                if copies.insert(tag.block, copy).is_none() {
+                    held.grow(COPY_BYTES)?;
                 }
             }
         }
-        Ok((copies, next_sequence))
+        Ok((copies, held, next_sequence))
     }
 
     /// Collects the complete transactions. The log ends at the first block that does not continue it.
-    fn scan<D: ReadAt>(&self, fs: &Filesystem<D>) -> Result<(Vec<Transaction>, u32)> {
+    fn scan<D: ReadAt>(&self, fs: &Filesystem<D>, notes: &mut Held) -> Result<(Vec<Transaction>, u32)> {
         let mut transactions = Vec::new();
         let mut sequence = self.sb.s_sequence.get();
         let mut index = self.sb.s_start.get();
@@ -167,7 +179,7 @@ impl Journal {
             return Err(corrupt("journal", format!("starts at block {index}, before its first block {}", self.first)));
         }
         let mut open = Transaction { sequence, copies: Vec::new(), revoked: Vec::new() };
-        let (mut steps, mut remembered) = (0, 0);
+        let (mut steps, mut read, mut remembered) = (0, 0, 0);
         let mut last_commit_time = 0;
         while steps < self.end - self.first {
             let bytes = self.log_block(fs, index)?;
@@ -175,7 +187,7 @@ impl Journal {
             if header.h_magic.get() != MAGIC || header.h_sequence.get() != sequence {
                 break;
             }
-            (index, steps) = (self.next(index), steps + 1);
+            (index, steps, read) = (self.next(index), steps + 1, read + 1);
             match header.h_blocktype.get() {
                 DESCRIPTOR => {
                     if !self.tail_ok(&bytes) {
@@ -205,14 +217,16 @@ impl Journal {
                     }
                     let high = u64::from(be32(&bytes, COMMIT_SEC)) << 32;
                     last_commit_time = high | u64::from(be32(&bytes, COMMIT_SEC + 4));
-                    remembered += 1 + open.copies.len() + open.revoked.len();
+                    remembered += open.copies.len() + open.revoked.len();
                     transactions.push(open);
                     sequence = sequence.wrapping_add(1);
                     open = Transaction { sequence, copies: Vec::new(), revoked: Vec::new() };
                 }
                 _ => break,
             }
-            if remembered + open.copies.len() + open.revoked.len() > MAX_BLOCKS {
+            let blocks = remembered + open.copies.len() + open.revoked.len();
+            notes.set((transactions.len() * TRANSACTION_BYTES + blocks * NOTE_BYTES) as u64)?;
+            if read + blocks > MAX_BLOCKS {
                 return Err(Error::Limit(format!("a journal with more than {MAX_BLOCKS} blocks to replay")));
             }
         }

@@ -97,7 +97,7 @@ impl<D: ReadAt> Filesystem<D> {
             self.load_pointer(inode, pointer, level, start, (&covers, &mut seen), map)?;
             start += covers[level];
         }
-        map.nodes.extend(seen);
+        seen.into_iter().try_for_each(|node| map.push_node(node))?;
         map.nodes.sort_unstable();
         Ok(())
     }

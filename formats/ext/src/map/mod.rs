@@ -10,10 +10,14 @@ use crate::error::{Error, Result, corrupt};
 use crate::fs::Filesystem;
 use crate::geometry::{BlockNr, FileBlock};
 use crate::inode::{FileType, Inode, flags};
-use nomount_block::ReadAt;
+use nomount_block::{Budget, Held, ReadAt};
 
 /// The most runs of one file that are held in memory at once (24 bytes each).
 const MAX_RUNS: usize = 1 << 21;
+/// Runs and nodes whose memory is taken at once.
+const AT_ONCE: usize = 1 << 12;
+/// Memory of a run or node, and as much again for who makes something else of the list.
+const RUN_BYTES: u64 = 48;
 
 /// Blocks of a file that lie side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,15 +44,35 @@ pub(crate) struct Mapping {
 }
 
 /// All blocks of a file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(crate) struct FileMap {
     /// Contents, ascending, without overlap.
     pub runs: Vec<Run>,
     /// Blocks that hold the map itself, each once.
     pub nodes: Vec<BlockNr>,
+    held: Held,
 }
 
 impl FileMap {
+    fn new(budget: &Budget) -> Self {
+        Self { runs: Vec::new(), nodes: Vec::new(), held: budget.hold("the map of a file") }
+    }
+
+    /// Takes the memory for one more, now and then for many.
+    fn charge(&mut self) -> Result<()> {
+        if (self.runs.len() + self.nodes.len()).is_multiple_of(AT_ONCE) {
+            self.held.grow(AT_ONCE as u64 * RUN_BYTES)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a block that holds part of the map.
+    fn push_node(&mut self, node: BlockNr) -> Result<()> {
+        self.charge()?;
+        self.nodes.push(node);
+        Ok(())
+    }
+
     /// Appends a run, joined to the last one where they touch.
     pub fn push(&mut self, run: Run) -> Result<()> {
         if let Some(last) = self.runs.last_mut() {
@@ -64,6 +88,7 @@ impl FileMap {
         if self.runs.len() >= MAX_RUNS {
             return Err(Error::Limit(format!("a file of more than {MAX_RUNS} fragments")));
         }
+        self.charge()?;
         self.runs.push(run);
         Ok(())
     }
@@ -130,7 +155,7 @@ impl<D: ReadAt> Filesystem<D> {
 
     /// The whole map of a file, verified.
     pub(crate) fn load_map(&self, inode: &Inode) -> Result<FileMap> {
-        let mut map = FileMap::default();
+        let mut map = FileMap::new(&self.budget);
         if !self.has_map(inode) {
             return Ok(map);
         }

@@ -126,7 +126,7 @@ impl<D: ReadAt> Filesystem<D> {
                 return Err(corrupt(inode.place(), format!("extent index {key} to {end} is outside {low} to {high}")));
             }
             let bytes = self.extent_block(inode, block)?;
-            map.nodes.push(block);
+            map.push_node(block)?;
             self.load_extent_node(inode, &bytes, Some(node.depth - 1), (key, end), map)?;
         }
         Ok(())
