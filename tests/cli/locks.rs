@@ -125,13 +125,8 @@ fn waiting(image: &str) -> Running {
 /// Whether somebody has the lock on writing. Nobody is in the way of one who only looks.
 fn is_written(image: &Path) -> bool {
     let file = std::fs::File::open(image).unwrap();
-    let mut found = libc::flock {
-        l_type: libc::F_WRLCK as i16,
-        l_whence: libc::SEEK_SET as i16,
-        l_start: 101,
-        l_len: 1,
-        l_pid: 0,
-    };
+    let mut found =
+        libc::flock { l_type: libc::F_WRLCK as i16, l_whence: libc::SEEK_SET as i16, l_start: 101, l_len: 1, l_pid: 0 };
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut found)).unwrap();
     i32::from(found.l_type) != libc::F_UNLCK
 }
