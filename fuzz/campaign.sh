@@ -62,7 +62,7 @@ for target in "$@"; do
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 -malloc_limit_mb=256 $fork >"$log" 2>&1
     code=$?
     new=$(($(ls "artifacts/$target" | wc -l) - before))
-    runs=$(grep -o '^#[0-9]*' "$log" | tail -1 | tr -d '#')
+    runs=$(grep -o '^#[0-9][0-9]*' "$log" | tail -1 | tr -d '#')
     speed=$(grep -o 'exec/s:* [0-9]*' "$log" | tail -1 | tr -dc 0-9)
     coverage=$(grep -o 'cov: [0-9]*' "$log" | tail -1 | tr -dc 0-9)
     kept=$(ls "$corpus/$target" | wc -l)

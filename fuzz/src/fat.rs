@@ -152,7 +152,7 @@ fn view(volume: &Memory) -> Option<Found> {
             if seen.is_dir && below.len() <= MAX_DEPTH {
                 pending.push(below);
             } else if !seen.is_dir {
-                let mut bytes = vec![0; u64::from(seen.size).min(MAX_READ) as usize];
+                let mut bytes = vec![0; seen.size.min(MAX_READ) as usize];
                 if dir.read_at(name, 0, &mut bytes).is_ok() {
                     found.insert(below, Some(bytes));
                 }

@@ -9,7 +9,7 @@ pub fn body(data: &[u8]) {
     let [path, subs, subs_dist, contexts] = parts(data);
     let texts = [contexts.to_vec(), Vec::new(), Vec::new()];
     let Ok(mut policy) = Policy::parse(&texts, subs, subs_dist) else { return };
-    let paths = [&path[..], b"/", b"/etc/passwd", b"/home/ada/.ssh/authorized_keys"];
+    let paths = [path, b"/", b"/etc/passwd", b"/home/ada/.ssh/authorized_keys"];
     for path in paths.into_iter().filter_map(|path| GuestPath::parse(path).ok()) {
         for kind in [FileKind::File, FileKind::Dir, FileKind::Symlink] {
             let Ok(found) = policy.lookup(&path, kind).map(|found| found.map(str::to_owned)) else { continue };

@@ -26,8 +26,8 @@ pub struct Config {
 impl Config {
     /// Any, chosen by the input. Small, as a run with a large one tells no more.
     pub fn choose(input: &mut Input<'_>) -> Self {
-        let version = if input.byte() % 4 == 0 { 2 } else { 3 };
-        let extended_l2 = version == 3 && input.byte() % 4 == 0;
+        let version = if input.byte().is_multiple_of(4) { 2 } else { 3 };
+        let extended_l2 = version == 3 && input.byte().is_multiple_of(4);
         let cluster_bits = if extended_l2 { input.pick(&[14, 15]) } else { input.pick(&[9, 9, 10, 12, 16]) };
         let refcount_order = if version == 2 { 4 } else { input.pick(&[4, 0, 1, 2, 3, 5, 6]) };
         let size = input.below(24 << cluster_bits.min(13)) + 1;
