@@ -219,7 +219,13 @@ impl Contents for HostContents {
             return Ok(None);
         }
         let want = ((self.data_end.max(self.at + 1) - self.at) as usize).min(buf.len());
-        let got = self.file.read_at(&mut buf[..want], self.at).map_err(|e| unreadable(&self.path, e))?;
+        let got = loop {
+            match self.file.read_at(&mut buf[..want], self.at) {
+                // A signal came; nothing is wrong with the file.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                read => break read.map_err(|e| unreadable(&self.path, e))?,
+            }
+        };
         if got == 0 {
             let message = format!("{} became shorter while it was read", self.path.display());
             return Err(Error::new(ErrorKind::Io, message));

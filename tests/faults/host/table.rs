@@ -89,6 +89,7 @@ pub const CASES: &[Case] = &[
     case("service", &["unit.img"], "service enable unit.img app"),
     once("seed", &["text"], "seed seed.img --user-data text --hostname web1 --instance-id i-1"),
     case("info", &["disk.qcow2"], "info disk.qcow2"),
+    case("inspect-safety", &["disk.qcow2"], "inspect-safety disk.qcow2"),
     case("inspect", &["disk.qcow2"], "inspect disk.qcow2"),
     case("filesystems", &["disk.img"], "filesystems disk.img"),
     case("partitions", &["disk.img"], "partitions disk.img"),
