@@ -14,6 +14,9 @@ export CI=${CI:-1}
 cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 cargo fmt --all --check
+cargo fmt --manifest-path fuzz/Cargo.toml --check
 cargo clippy --workspace --all-targets -- -D warnings
+# Without libFuzzer, which wants a C++ compiler: the bodies are what matters, and the tests run them.
+cargo clippy --manifest-path fuzz/Cargo.toml --no-default-features --all-targets -- -D warnings
 cargo test --workspace
 ./testdata/static.sh
