@@ -112,9 +112,10 @@ fn a_signal_leaves_the_old_image_or_the_new_one_and_no_file_beside_it() {
 /// A filesystem of a stream that has not ended.
 fn waiting(guest: &Guest, shell: &str) -> (Child, PathBuf) {
     let image = guest.path("made.raw");
-    let mut command = Command::new("sh");
+    // Whoever runs the tests may have signals ignored, as nohup does.
+    let mut command = Command::new("env");
     let nomount = nomount().get_program().to_owned();
-    command.args(["-c", &format!("{shell} exec \"$0\" \"$@\"")]).arg(nomount);
+    command.args(["--default-signal=INT,TERM,HUP", "sh", "-c", &format!("{shell} exec \"$0\" \"$@\"")]).arg(nomount);
     command.args(["mkfs", "-t", "ext4", &text(&image), "8M", "-d", "-"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     // Half of a tar stream's end: how it is compressed is asked before anything is made.

@@ -5,13 +5,15 @@ use crate::common::nomount;
 use nomount_kit::require;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// `nomount edit` in an editor that says when it runs, and then does `more`.
 fn edit(files: &Files, more: &str) -> Child {
     let ready = files.apart("ready");
-    let mut command = nomount();
+    // Whoever runs the tests may have signals ignored, as nohup does.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT,TERM,HUP".as_ref(), nomount().get_program()]);
     command.args(["edit", "root.img:/etc/hosts"]).current_dir(files.folder()).env("TMPDIR", files.folder());
     command.env("EDITOR", format!("touch '{}'; {more}", ready.display())).env_remove("VISUAL");
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
