@@ -34,6 +34,9 @@ pub struct SandboxArgs {
 /// Set for other names of the program, which have options of their own: not empty, it is `--no-sandbox`.
 const VARIABLE: &str = "NOMOUNT_NO_SANDBOX";
 
+/// Names libraries that the linker brings into every process, fakeroot's for one.
+const PRELOAD: &str = "LD_PRELOAD";
+
 static ARGS: OnceLock<SandboxArgs> = OnceLock::new();
 
 /// Chooses for this process.
@@ -56,7 +59,9 @@ pub fn enter(access: &Access) -> Result<()> {
     let is_off = args.no_sandbox || std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty());
     if args.require_sandbox || !is_off {
         let hint = "--no-sandbox goes on without";
-        let locked = sandbox::enter(access).map_err(|error| error.hint(hint))?;
+        let is_preloaded = std::env::var_os(PRELOAD).is_some_and(|value| !value.is_empty());
+        let access = if is_preloaded { access.clone().preloaded() } else { access.clone() };
+        let locked = sandbox::enter(&access).map_err(|error| error.hint(hint))?;
         if args.require_sandbox && !locked.fully() {
             let lacks = |has: bool, name: &'static str| (!has).then_some(name);
             let lacking = [lacks(locked.files, "Landlock"), lacks(locked.calls, "seccomp")];

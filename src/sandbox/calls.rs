@@ -5,6 +5,7 @@
 //! of [`HOSTILE`] end the process instead. Nothing here makes them, so whoever does is not the program any more, and
 //! is not to try again.
 
+use super::Access;
 use super::filter::{Answer, Filter, When};
 use crate::error::{Error, ErrorKind, Result};
 use libc::c_long;
@@ -265,13 +266,22 @@ fn strict() -> Filter {
 
 /// The filter for a process that runs programs, and for these.
 fn loose() -> Filter {
-    Filter::new(Answer::Allowed).all(&[HOSTILE], Answer::Deadly).all(&[SOCKETS], Answer::Forbidden)
+    foreign().all(&[SOCKETS], Answer::Forbidden)
 }
 
-/// Holds all threads to the calls that are needed; with `programs` only keeps them, and what they start, from the
-/// others. Answers whether the kernel does so.
-pub(super) fn restrict(programs: bool) -> Result<bool> {
-    let filter = if programs { loose() } else { strict() };
+/// The filter for a process with code in it that is not ours.
+fn foreign() -> Filter {
+    Filter::new(Answer::Allowed).all(&[HOSTILE], Answer::Deadly)
+}
+
+/// Holds all threads to the calls that are needed; where programs or code of others run, only keeps them from the
+/// rest. Answers whether the kernel does so.
+pub(super) fn restrict(access: &Access) -> Result<bool> {
+    let filter = match access {
+        Access { preloaded: true, .. } => foreign(),
+        Access { programs: true, .. } => loose(),
+        _ => strict(),
+    };
     match seccompiler::apply_filter_all_threads(&filter.program()) {
         Ok(()) => Ok(true),
         Err(seccompiler::Error::Seccomp(error)) if is_missing(&error) => Ok(false),

@@ -73,8 +73,13 @@ pub(super) fn restrict(access: &Access) -> Result<bool> {
     let ruleset = Ruleset::default().set_compatibility(level).handle_access(AccessFs::Refer).map_err(failed)?;
     let ruleset = ruleset.set_compatibility(CompatLevel::BestEffort);
     let ruleset = ruleset.handle_access(AccessFs::from_all(TRIED)).map_err(failed)?;
-    let ruleset = ruleset.handle_access(AccessNet::from_all(TRIED)).map_err(failed)?;
-    let mut ruleset = ruleset.scope(Scope::from_all(TRIED)).and_then(Ruleset::create).map_err(failed)?;
+    let ruleset = match access.preloaded {
+        true => Ok(ruleset),
+        false => {
+            ruleset.handle_access(AccessNet::from_all(TRIED)).and_then(|rules| rules.scope(Scope::from_all(TRIED)))
+        }
+    };
+    let mut ruleset = ruleset.and_then(Ruleset::create).map_err(failed)?;
     for (path, how) in &access.uses {
         allow(&mut ruleset, path, *how)?;
     }

@@ -15,7 +15,7 @@ mod filter;
 #[cfg(all(target_os = "linux", not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 mod calls {
     /// Nobody has tried which calls are needed here.
-    pub(super) fn restrict(_: bool) -> crate::Result<bool> {
+    pub(super) fn restrict(_: &super::Access) -> crate::Result<bool> {
         Ok(false)
     }
 }
@@ -43,6 +43,7 @@ enum Use {
 pub struct Access {
     uses: Vec<(PathBuf, Use)>,
     programs: bool,
+    preloaded: bool,
 }
 
 impl Access {
@@ -104,11 +105,20 @@ impl Access {
         folders.into_iter().fold(self, |access, folder| access.with(folder.as_ref(), Use::Program))
     }
 
+    /// Has code of others in it from the start, as fakeroot and its like bring with LD_PRELOAD: what that calls nobody
+    /// knows, and it asks servers of its own. It is held to the files all the same, and kept from what nobody needs.
+    #[must_use]
+    pub fn preloaded(mut self) -> Self {
+        self.preloaded = true;
+        self
+    }
+
     /// This and the other, too.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.uses.extend(other.uses);
         self.programs |= other.programs;
+        self.preloaded |= other.preloaded;
         self
     }
 }
@@ -134,7 +144,7 @@ pub fn enter(access: &Access) -> Result<Locked> {
     #[cfg(target_os = "linux")]
     {
         let files = files::restrict(access)?;
-        let calls = calls::restrict(access.programs)?;
+        let calls = calls::restrict(access)?;
         Ok(Locked { files, calls })
     }
     #[cfg(not(target_os = "linux"))]

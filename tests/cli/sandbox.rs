@@ -4,7 +4,7 @@
 use crate::Guest;
 use crate::common::{self, KEY, nomount, ran, run, text};
 use nomount::sandbox::{Access, enter};
-use nomount_kit::{scratch, tool};
+use nomount_kit::{require, scratch, tool};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -290,4 +290,23 @@ fn each_side_is_told_apart() {
         assert!(version.ends_with("\nsandbox: Landlock yes, seccomp yes\n"), "{version}");
     }
     assert_eq!(works(["-V"]).stdout.lines().count(), 1);
+}
+
+#[test]
+fn fakeroot_says_who_owns_what_goes_in() {
+    if !require(&["fakeroot"]) {
+        return;
+    }
+    let folder = scratch::folder();
+    fs::create_dir(folder.path().join("files")).unwrap();
+    // What fakeroot brings in asks its server at every look at a file.
+    let line = "cd files && touch own && chown 5:6 own && mknod null c 1 3 && cd .. && \
+                \"$0\" mkfs -t ext4 made.img 8M -d files && \"$0\" --require-sandbox ls -ln made.img /";
+    let program = nomount().get_program().to_owned();
+    let mut command = tool::command("fakeroot");
+    let done = ran(command.args(["sh", "-ec", line]).arg(program).current_dir(folder.path()));
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let find = |name: &str| done.stdout.lines().find(|line| line.ends_with(name)).unwrap_or_default().to_owned();
+    assert!(find(" own").starts_with("-rw-r--r-- 1 5 6 "), "{done:?}");
+    assert!(find(" null").starts_with("crw-r--r-- 1 0 0 "), "{done:?}");
 }
