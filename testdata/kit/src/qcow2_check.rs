@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-/// Entries of tables that are looked at, of all of them together: a small image whose tables lead to each other again
-/// and again is wrong without looking further.
+/// Entries of tables that are looked at, of all of them together, or twice as many as the file has room for if that is
+/// more: an image whose tables lead to each other again and again is wrong without looking further.
 const MAX_ENTRIES: u64 = 1 << 22;
 
 /// What is wrong with an image.
@@ -178,7 +178,7 @@ pub fn check(file: &[u8]) -> Verdict {
     let bits = be32(file, 20) as u32;
     let order = if version >= 3 { be32(file, 96) as u32 } else { 4 };
     let extended = version >= 3 && be64(file, 72) >> 4 & 1 == 1;
-    let (counts, entries_left, verdict) = (HashMap::new(), MAX_ENTRIES, Verdict::default());
+    let (counts, entries_left, verdict) = (HashMap::new(), MAX_ENTRIES.max(file.len() as u64 / 4), Verdict::default());
     let mut checker = Checker { file, bits, extended, counts, entries_left, verdict };
     if !(9..=21).contains(&bits) || order > 6 {
         checker.error(format!("clusters of 2^{bits} bytes, refcounts of 2^{order} bits"));
