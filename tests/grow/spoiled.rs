@@ -4,6 +4,7 @@
 use crate::disks::{Disk, Layout, MIB};
 use nomount::image::Format;
 use nomount_kit::ext_layout::{self, Kind, Place, le16, le32};
+use nomount_kit::mutants::seal_gpt;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::ops::Range;
@@ -136,7 +137,7 @@ impl<'a> Fields<'a> {
                 let layout = self.ext.as_ref().expect("only where there is a filesystem");
                 layout.fix(&mut bytes[self.victim.start..], place);
             }
-            Cover::Gpt(headers) => headers.iter().for_each(|&header| seal(bytes, header)),
+            Cover::Gpt(headers) => headers.iter().for_each(|&header| seal_gpt(bytes, header)),
             Cover::None => {}
         }
     }
@@ -240,31 +241,6 @@ fn gpt(len: usize) -> Vec<Field> {
         }
     }
     fields
-}
-
-/// Makes both checksums of a GPT header right, if its entries can be found.
-fn seal(bytes: &mut [u8], header: usize) {
-    let word = |bytes: &[u8], at: usize| le32(bytes, header + at) as usize;
-    let (lba, count, size) = (word(bytes, 72), word(bytes, 80), word(bytes, 84));
-    let array = lba.saturating_mul(SECTOR);
-    if let Some(entries) = array
-        .checked_add(count.saturating_mul(size))
-        .filter(|end| *end <= bytes.len() && count < 4096)
-        .map(|end| &bytes[array..end])
-    {
-        let crc = crc32(entries);
-        bytes[header + 88..header + 92].copy_from_slice(&crc.to_le_bytes());
-    }
-    let len = word(bytes, 12).clamp(24, SECTOR);
-    bytes[header + 16..header + 20].fill(0);
-    let crc = crc32(&bytes[header..header + len]);
-    bytes[header + 16..header + 20].copy_from_slice(&crc.to_le_bytes());
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 != 0 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
-    })
 }
 
 /// The four entries of the MBR, and two of each record of the chain.

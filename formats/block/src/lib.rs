@@ -24,7 +24,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use extent::{Extent, ExtentKind};
 pub use fault::{Fault, FaultPlan};
 pub use file::HostFile;
-pub use memory::Memory;
+pub use memory::{Bytes, Memory};
 pub use overlay::{Overlay, Record, Spill, replay};
 pub use read_only::ReadOnly;
 pub use shared::Shared;

@@ -33,7 +33,11 @@ impl Memory {
     }
 }
 
-impl ReadAt for Memory {
+/// Somebody else's bytes as a device that is only read.
+#[derive(Debug, Clone, Copy)]
+pub struct Bytes<'a>(pub &'a [u8]);
+
+impl ReadAt for Bytes<'_> {
     fn len(&self) -> u64 {
         self.0.len() as u64
     }
@@ -47,6 +51,20 @@ impl ReadAt for Memory {
     fn extent_at(&self, offset: u64) -> Result<Extent> {
         check_range(offset, 1, self.len())?;
         Ok(Extent { kind: ExtentKind::Data, len: self.len() - offset })
+    }
+}
+
+impl ReadAt for Memory {
+    fn len(&self) -> u64 {
+        Bytes(&self.0).len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        Bytes(&self.0).read_at(offset, buf)
+    }
+
+    fn extent_at(&self, offset: u64) -> Result<Extent> {
+        Bytes(&self.0).extent_at(offset)
     }
 }
 

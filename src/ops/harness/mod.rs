@@ -24,7 +24,6 @@
 //! # }
 //! ```
 
-mod bytes;
 mod walk;
 
 pub use walk::{MAX_ERRORS, Walked};
@@ -33,7 +32,7 @@ use crate::disk::{Choice, Content, Layout, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Format, open_to_copy, probe};
 use crate::tree::{ExtTree, FatTree, FileTree};
-use nomount_block::{HostFile, ReadAt, ReadOnly, Window};
+use nomount_block::{Bytes, HostFile, ReadAt, ReadOnly, Window};
 use nomount_ext::{CheckOptions, Filesystem, Options, Report};
 use nomount_qcow2::Qcow2;
 use std::path::Path;
@@ -142,7 +141,7 @@ pub fn check(image: &dyn ReadAt, format: Option<Format>, limits: &Limits) -> Out
 
 /// The same of an image in memory.
 pub fn check_bytes(image: &[u8], format: Option<Format>, limits: &Limits) -> Outcome {
-    check(&bytes::Bytes(image), format, limits)
+    check(&Bytes(image), format, limits)
 }
 
 /// The same of a file. No lock is taken, and no other file is looked at.

@@ -9,6 +9,7 @@ mod ptable;
 mod qcow2;
 
 pub use field::{Cover, Field};
+pub use ptable::seal as seal_gpt;
 
 use crate::ext_layout::Layout;
 use rand::rngs::StdRng;
